@@ -1,0 +1,169 @@
+"""One blob on disk, as far as it is here: a sparse file of its bytes and a map beside it.
+
+The map is a header and eight bytes per block: the block's xxh3-64, or 0 where it is not here.
+Nothing else is kept, in memory or on disk, so several daemons can share a blob with no lock, and a
+crash cannot leave a lie that is believed:
+
+* a block is written to the data first and to the map after, and
+* whenever a block leaves this file its bytes are compared with the map, every time.
+
+A block that was cut off, evicted under a reader, damaged, or lost in a power failure while its
+map entry survived is thus a miss, and is fetched again.  Bytes are copied out with pread(2), not mapped:
+a mapping of a file that another process truncates, or on a disk that fails, ends the process with
+SIGBUS, and the mount with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import struct
+import time
+from pathlib import Path
+
+import xxhash
+
+from ..model import Blob, Extent
+from .extents import BLOCK_SIZE, block_count, covering, span
+
+log = logging.getLogger(__name__)
+
+MAGIC = b"vbofsmap"
+FORMAT = 1
+#: magic, format, block size, blob size, ident, xxh3-64 of all that; padded to 64 bytes.
+_HEADER = struct.Struct("<8sIIQ16s")
+HEADER_SIZE = 64
+SLOT_SIZE = 8
+
+
+class BlobFile:
+    """Blocks of *blob* in the files *path* and *path*.map, made if they are not there.
+
+    OSError from the constructor: the disk refuses.  Safe to use from several threads.
+    """
+
+    def __init__(self, path: Path, blob: Blob) -> None:
+        self.blob = blob
+        self.used_at = time.monotonic()
+        self.damaged = 0
+        self._map = self._data = -1
+        self._map = _open_map(path.with_name(path.name + ".map"), blob)
+        self._data = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if os.fstat(self._data).st_size != blob.size:
+            os.ftruncate(self._data, blob.size)
+
+    def __del__(self) -> None:
+        # A worker thread may outlive the store's interest in this file; whoever lets go last
+        # closes, so that a late write can never land in a descriptor that was given away.
+        for fd in (self._map, self._data):
+            if fd >= 0:
+                os.close(fd)
+
+    def __repr__(self) -> str:
+        return f"<BlobFile {self.blob.version.key} {self.blob.ident}>"
+
+    def missing(self, blocks: range) -> list[int]:
+        """Those of *blocks* that the map does not have; nothing is promised of the others."""
+        return [block for block, mark in zip(blocks, self._marks(blocks), strict=True) if not mark]
+
+    def read(self, extent: Extent) -> memoryview | None:
+        """Exactly *extent*, every block of it compared with its checksum; None: not all is here.
+
+        *extent* must not be empty, and must lie in the blob.
+        """
+        blocks = covering(extent)
+        marks = self._marks(blocks)
+        if 0 in marks:
+            return None
+        self.used_at = time.monotonic()
+        whole = span(blocks, self.blob.size)
+        try:
+            view = memoryview(os.pread(self._data, whole.size, whole.start))
+        except OSError as error:
+            log.warning("%r: cannot be read from the cache: %s", self, error)
+            view = memoryview(b"")
+        damaged = [b for n, b in enumerate(blocks) if not _is_sound(view, n, marks[n])]
+        if damaged:
+            self._forget(damaged)
+            return None
+        return view[extent.start - whole.start : extent.stop - whole.start]
+
+    def put(self, block: int, content: memoryview) -> bool:
+        """Keep *content*, the whole of *block*; False: it was here already.  OSError: disk."""
+        new = not self._marks(range(block, block + 1))[0]
+        _write(self._data, content, block * BLOCK_SIZE)
+        _write(self._map, struct.pack("<Q", _mark(content)), HEADER_SIZE + SLOT_SIZE * block)
+        return new
+
+    def _marks(self, blocks: range) -> tuple[int, ...]:
+        size = SLOT_SIZE * len(blocks)
+        try:
+            slots = os.pread(self._map, size, HEADER_SIZE + SLOT_SIZE * blocks.start)
+        except OSError:
+            slots = b""
+        # A map that somebody cut short has no opinion on the rest.
+        return struct.unpack(f"<{len(blocks)}Q", slots.ljust(size, b"\0"))
+
+    def _forget(self, damaged: list[int]) -> None:
+        self.damaged += len(damaged)
+        log.info("%r: blocks %s are not what was written; they are fetched again", self, damaged)
+        for block in damaged:
+            with contextlib.suppress(OSError):
+                _write(self._map, b"\0" * SLOT_SIZE, HEADER_SIZE + SLOT_SIZE * block)
+
+
+def _is_sound(view: memoryview, nth: int, mark: int) -> bool:
+    return _mark(view[nth * BLOCK_SIZE : (nth + 1) * BLOCK_SIZE]) == mark
+
+
+def _mark(content: memoryview) -> int:
+    return xxhash.xxh3_64_intdigest(content) or 1  # 0 says that there is nothing.
+
+
+def _write(fd: int, content: bytes | memoryview, offset: int) -> None:
+    view = memoryview(content)
+    while view:  # pwrite(2) may write less, on a disk that is nearly full.
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def map_size(size: int) -> int:
+    """Bytes in the map of a *size*-byte blob."""
+    return HEADER_SIZE + SLOT_SIZE * block_count(size)
+
+
+def _header(blob: Blob) -> bytes:
+    head = _HEADER.pack(MAGIC, FORMAT, BLOCK_SIZE, blob.size, bytes.fromhex(blob.ident))
+    return (head + xxhash.xxh3_64_digest(head)).ljust(HEADER_SIZE, b"\0")
+
+
+def _open_map(path: Path, blob: Blob) -> int:
+    """The map of *blob*, made if there is none or one that cannot be believed."""
+    header = _header(blob)
+    for _ in range(3):  # Another daemon may make or remove it at the same time.
+        with contextlib.suppress(FileNotFoundError):
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            if os.pread(fd, HEADER_SIZE, 0) == header:
+                return fd
+            os.close(fd)
+            log.warning("%s: not the map that belongs there; its blocks are fetched again", path)
+            os.unlink(path)
+        _make_map(path, header, map_size(blob.size))
+    raise FileNotFoundError(f"{path}: vanishes as often as it is made")
+
+
+def _make_map(path: Path, header: bytes, size: int) -> None:
+    """Put a whole, empty map at *path*, unless somebody else has been faster."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        _write(fd, header, 0)
+        os.ftruncate(fd, size)
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        os.close(fd)
+        os.unlink(draft)

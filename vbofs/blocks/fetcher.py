@@ -1,0 +1,296 @@
+"""Who is fetching what: single flight per block, one queue for everybody, demand first.
+
+Invariants, all of them kept between two awaits of the one trio thread:
+
+* A block that is wanted and not here has exactly one ``Flight`` in ``_flights``; whoever wants it
+  waits for that flight, and nobody else asks the remote for it.
+* A waiter is no owner: flights belong to requests, which run in the fetcher's nursery.  A reader
+  that goes away takes nothing from the others.
+* A flight leaves ``_flights`` and wakes its waiters in one step: with the block on disk, with the
+  block in ``content``, or with an ``error``.  The next asker starts afresh.
+* Demand never waits behind anything else: it is taken from the queue first, and other requests
+  leave it a share of the connections.
+
+Blocks land one by one while a request is still under way.  They are checksummed and written by the
+remote's worker thread, in ``_BlockSink``; the trio thread only wakes the waiters.
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+import logging
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+
+import trio
+
+from ..errors import BlockUnavailable, VbofsError
+from ..model import Blob
+from ..remote.protocol import ObjectStore
+from .blobfile import BlobFile
+from .extents import BLOCK_SIZE, runs, span
+from .store import BlockStore
+
+log = logging.getLogger(__name__)
+
+
+class Priority(enum.IntEnum):
+    """Why a block is wanted; the lowest goes first."""
+
+    DEMAND = 0
+    READ_AHEAD = 2
+
+
+@dataclass(eq=False, slots=True)
+class Flight:
+    """One block under way.  *content* is set for those who wait, and where the disk refuses."""
+
+    landed: trio.Event = field(default_factory=trio.Event)
+    waiters: int = 0
+    content: bytes | None = None
+    error: Exception | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _Request:
+    """Adjacent blocks of one blob, one GET."""
+
+    blob: Blob
+    file: BlobFile | None
+    blocks: range
+    priority: Priority
+    serial: int
+    flights: dict[int, Flight]
+
+
+@dataclass(frozen=True)
+class FetcherStatistics:
+    """Counts since the daemon began, but *flying* and *queued*, which are of this moment."""
+
+    demanded: int
+    read_ahead: int
+    joined: int
+    failed: int
+    flying: int
+    queued: int
+
+
+class Fetcher:
+    """Brings blocks from *remote* into *store*, with up to *connections* requests at once."""
+
+    def __init__(
+        self, nursery: trio.Nursery, store: BlockStore, remote: ObjectStore, connections: int
+    ) -> None:
+        self._nursery = nursery
+        self._store = store
+        self._remote = remote
+        self._connections = connections
+        # A quarter is kept for demand, but there is read-ahead even on one connection.
+        self._unhurried = max(1, connections - max(1, connections // 4))
+        self._flights: dict[tuple[str, int], Flight] = {}
+        self._queue: list[_Request] = []
+        self._flying: list[_Request] = []
+        self._serials = itertools.count()
+        self._demanded = self._read_ahead = self._joined = self._failed = 0
+        self.last_error: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Fetcher {len(self._flying)} flying, {len(self._queue)} queued>"
+
+    def statistics(self) -> FetcherStatistics:
+        return FetcherStatistics(
+            self._demanded,
+            self._read_ahead,
+            self._joined,
+            self._failed,
+            len(self._flying),
+            len(self._queue),
+        )
+
+    async def have(self, blob: Blob, blocks: range, *, ahead: range = range(0)) -> dict[int, bytes]:
+        """Wait until *blocks* are here; have those *ahead* fetched too, without waiting for them.
+
+        Returns the blocks that were waited for, by number; the others are on disk.
+        BlockUnavailable if one cannot be had.
+        """
+        missing = self._missing(blob, blocks)
+        self._request(blob, missing, Priority.DEMAND)
+        waited = {block: self._flights[blob.ident, block] for block in missing}
+        self.want(blob, ahead)
+        await _all_landed(waited.values())
+        for flight in waited.values():
+            if flight.error is not None:
+                raise BlockUnavailable(f"{blob.version.key}: {flight.error}") from flight.error
+        return {block: f.content for block, f in waited.items() if f.content is not None}
+
+    def want(self, blob: Blob, blocks: range) -> None:
+        """Have *blocks* fetched some time; those on their way already are left as they are."""
+        missing = [b for b in self._missing(blob, blocks) if (blob.ident, b) not in self._flights]
+        self._request(blob, missing, Priority.READ_AHEAD)
+
+    def abandon(self, blob: Blob) -> None:
+        """Nobody reads *blob* any more: drop what was to be fetched ahead and has not begun."""
+        for request in [r for r in self._queue if r.blob.ident == blob.ident]:
+            if not any(flight.waiters for flight in request.flights.values()):
+                self._queue.remove(request)
+                self._land_all(request, BlockUnavailable("the file was closed"))
+
+    # --- deciding
+
+    def _missing(self, blob: Blob, blocks: range) -> list[int]:
+        file = self._store.file(blob)
+        return file.missing(blocks) if file else list(blocks)
+
+    def _request(self, blob: Blob, blocks: Iterable[int], priority: Priority) -> None:
+        """Join or start a flight for each of *blocks*; no checkpoint in here: that is the lock."""
+        fresh = []
+        for block in blocks:
+            flight = self._flights.get((blob.ident, block))
+            if flight is None:
+                fresh.append(block)
+            else:
+                self._joined += 1
+                self._hurry(flight, priority)
+        for run in runs(fresh):
+            self._enqueue(blob, run, priority)
+        self._start_what_may()
+
+    def _enqueue(self, blob: Blob, run: range, priority: Priority) -> None:
+        flights = {block: Flight() for block in run}
+        file = self._store.file(blob)
+        self._queue.append(_Request(blob, file, run, priority, next(self._serials), flights))
+        self._flights.update({(blob.ident, block): flight for block, flight in flights.items()})
+        if priority is Priority.DEMAND:
+            self._demanded += len(run)
+        else:
+            self._read_ahead += len(run)
+
+    def _hurry(self, flight: Flight, priority: Priority) -> None:
+        for request in self._queue:
+            if flight in request.flights.values():
+                request.priority = min(request.priority, priority)
+
+    def _start_what_may(self) -> None:
+        while self._queue and len(self._flying) < self._connections:
+            first = min(self._queue, key=lambda r: (r.priority, r.serial))
+            unhurried = sum(r.priority is not Priority.DEMAND for r in self._flying)
+            if first.priority is not Priority.DEMAND and unhurried >= self._unhurried:
+                return
+            self._nursery.start_soon(self._fly, first)  # Raises if the nursery has closed.
+            self._queue.remove(first)
+            self._flying.append(first)
+
+    # --- flying
+
+    async def _fly(self, request: _Request) -> None:
+        error: Exception = BlockUnavailable("the mount is going away")
+        try:
+            extent = span(request.blocks, request.blob.size)
+            sink = self._sink(request)
+            await self._remote.fetch(request.blob, extent, sink)
+            if sink.complete:
+                # Its last words may still be on their way to this thread.
+                await _all_landed(list(request.flights.values()))
+            error = BlockUnavailable("the answer ended early")
+        except VbofsError as failure:
+            error = failure
+            self._failed += 1
+            self.last_error = str(failure)
+            log.log(failure.level, "%s: %s", request.blob.version.key, failure)
+        except Exception as bug:
+            error = bug
+            self._failed += 1
+            self.last_error = repr(bug)
+            log.exception("%s: a bug; the readers see EIO", request.blob.version.key)
+        finally:
+            # Synchronous, so that a cancelled flight still lands.
+            self._flying.remove(request)
+            self._land_all(request, error)
+            self._start_what_may()
+
+    def _sink(self, request: _Request) -> _BlockSink:
+        token = trio.lowlevel.current_trio_token()
+
+        def announce(block: int, content: bytes | None) -> None:
+            try:
+                token.run_sync_soon(self._land, request, block, content)
+            except trio.RunFinishedError:
+                return  # The daemon has gone; the block is on disk for the next one.
+
+        return _BlockSink(request, self._store, announce)
+
+    def _land(self, request: _Request, block: int, content: bytes | None) -> None:
+        flight = request.flights.pop(block, None)
+        if flight is None:
+            return  # It was landed with an error when its request was cancelled.
+        flight.content = content
+        del self._flights[request.blob.ident, block]
+        flight.landed.set()
+
+    def _land_all(self, request: _Request, error: Exception) -> None:
+        """Land what is left of *request*: its waiters see *error*."""
+        for block, flight in request.flights.items():
+            flight.error = error
+            del self._flights[request.blob.ident, block]
+            flight.landed.set()
+        request.flights.clear()
+
+
+async def _all_landed(flights: Collection[Flight]) -> None:
+    for flight in flights:
+        flight.waiters += 1
+    try:
+        for flight in flights:
+            await flight.landed.wait()
+    finally:
+        for flight in flights:
+            flight.waiters -= 1
+
+
+class _BlockSink:
+    """Gathers the bytes of a request into blocks; keeps and announces each as it is complete.
+
+    Runs in the remote's worker thread.  It reads ``Flight.waiters`` without a lock: a reader who
+    comes a moment too late to be counted finds the block on disk.
+    """
+
+    def __init__(
+        self,
+        request: _Request,
+        store: BlockStore,
+        announce: Callable[[int, bytes | None], None],
+    ) -> None:
+        self._request = request
+        self._store = store
+        self._announce = announce
+        self._buffer = memoryview(bytearray(BLOCK_SIZE))
+        self._blocks = iter(request.blocks)
+        self._begin()
+
+    @property
+    def complete(self) -> bool:
+        """Every block of the request has been announced."""
+        return self._block < 0
+
+    def _begin(self) -> None:
+        self._filled = 0
+        self._block = next(self._blocks, -1)
+        here = range(self._block, self._block + 1)
+        self._size = span(here, self._request.blob.size).size if self._block >= 0 else 0
+
+    def get_buffer(self) -> memoryview:
+        return self._buffer[self._filled : self._size]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._filled += nbytes
+        if self._filled == self._size:
+            self._complete()
+            self._begin()
+
+    def _complete(self) -> None:
+        content, request = self._buffer[: self._size], self._request
+        kept = request.file is not None and self._store.put(request.file, self._block, content)
+        flight = request.flights.get(self._block)
+        wanted = flight is not None and (flight.waiters or not kept)
+        self._announce(self._block, bytes(content) if wanted else None)

@@ -1,0 +1,83 @@
+"""One open file's way to its bytes: what a read needs, and what it tells the policies."""
+
+from __future__ import annotations
+
+from ..errors import BlockUnavailable
+from ..model import Blob, Extent
+from .extents import BLOCK_SIZE, clipped, covering
+from .fetcher import Fetcher
+from .readahead import ReadAhead
+from .store import BlockStore
+
+#: A block that has just been fetched may be evicted or damaged before it is read.  Those who wait
+#: for a flight get its bytes from memory, so the second round is the last one but for bad luck.
+ROUNDS = 5
+
+
+class BlobReader:
+    """Reads *blob* for one handle or for many; safe to call from many tasks at once."""
+
+    def __init__(self, blob: Blob, store: BlockStore, fetcher: Fetcher) -> None:
+        self.blob = blob
+        self._store = store
+        self._fetcher = fetcher
+        self._readahead = ReadAhead(blob.size)
+
+    def __repr__(self) -> str:
+        return f"<BlobReader {self.blob.version.key} {self._readahead!r}>"
+
+    async def read(self, offset: int, size: int) -> memoryview:
+        """The bytes [offset, offset + size), fewer at the end of the blob, as read(2) has it.
+
+        BlockUnavailable if one of them cannot be had; never a wrong one.
+        """
+        extent = clipped(offset, size, self.blob.size)
+        if not extent.size:
+            return memoryview(b"")
+        blocks = covering(extent)
+        ahead = covering(self._readahead.observe(extent))
+        ahead = range(max(ahead.start, blocks.stop), max(ahead.stop, blocks.stop))
+        answer = self._from_disk(extent)
+        if answer is None:
+            return await self._fetched(extent, blocks, ahead)
+        if ahead:
+            self._fetcher.want(self.blob, ahead)
+        return answer
+
+    def close(self) -> None:
+        """The last handle is gone."""
+        self._fetcher.abandon(self.blob)
+
+    def _from_disk(self, extent: Extent) -> memoryview | None:
+        file = self._store.file(self.blob)
+        return file.read(extent) if file else None
+
+    async def _fetched(self, extent: Extent, blocks: range, ahead: range) -> memoryview:
+        for _ in range(ROUNDS):
+            loose = await self._fetcher.have(self.blob, blocks, ahead=ahead)
+            answer = self._assembled(extent, loose)
+            if answer is not None:
+                return answer
+        raise BlockUnavailable(
+            f"{self.blob.version.key}: bytes {extent.start}-{extent.stop} are lost from the cache"
+            " as fast as they are fetched"
+        )
+
+    def _assembled(self, extent: Extent, loose: dict[int, bytes]) -> memoryview | None:
+        """*extent*, from blocks in memory and, for the others, from disk."""
+        if not loose:
+            return self._from_disk(extent)
+        pieces = []
+        for block in covering(extent):
+            start = max(extent.start, block * BLOCK_SIZE)
+            stop = min(extent.stop, (block + 1) * BLOCK_SIZE)
+            content = loose.get(block)
+            if content is not None:
+                base = block * BLOCK_SIZE
+                pieces.append(memoryview(content)[start - base : stop - base])
+            else:
+                piece = self._from_disk(Extent(start, stop))
+                if piece is None:
+                    return None
+                pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))

@@ -1,0 +1,268 @@
+"""Everything that can go wrong, one class each.
+
+A class states what the three readers of an error need: ``errno`` for the program that made the
+system call, ``exit_status`` for the shell, ``level`` for the log.  The message names the culprit
+and what to do about it, in one line.  Only ``fuse/operations`` and ``cli/__init__`` translate them.
+
+Exit statuses are promised in docs/exit-status.md; they are grouped by tens: 10 mountpoint, 20 FUSE
+on this machine, 30 the bucket and the way to it, 40 what the dataset says, 50 settings, 60 the
+cache.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from typing import ClassVar
+
+
+class VbofsError(Exception):
+    """The family's head; never raised itself."""
+
+    errno: ClassVar[int] = errno.EIO
+    exit_status: ClassVar[int] = 1
+    level: ClassVar[int] = logging.WARNING
+
+
+# --- the mountpoint
+
+
+class MountpointMissing(VbofsError):
+    """The mountpoint's parent does not exist, so it cannot be created."""
+
+    exit_status = 10
+
+
+class MountpointNotADirectory(VbofsError):
+    """Something that is not a directory stands at the mountpoint."""
+
+    exit_status = 11
+
+
+class MountpointNotEmpty(VbofsError):
+    """Mounting there would hide files."""
+
+    exit_status = 12
+
+
+class AlreadyMounted(VbofsError):
+    """Something is mounted there already."""
+
+    exit_status = 13
+
+
+class MountpointStale(VbofsError):
+    """A dead mount of another program stands there: "Transport endpoint is not connected"."""
+
+    exit_status = 14
+
+
+class NotMounted(VbofsError):
+    """No vbofs is mounted there."""
+
+    exit_status = 15
+
+
+class MountpointDenied(VbofsError):
+    """The mountpoint cannot be created, read or mounted on by this user."""
+
+    exit_status = 16
+
+
+class DaemonSilent(VbofsError):
+    """Something is mounted, but its daemon does not answer."""
+
+    exit_status = 17
+
+
+# --- FUSE on this machine
+
+
+class FuseUnavailable(VbofsError):
+    """/dev/fuse is missing or closed to this user."""
+
+    exit_status = 20
+
+
+class FusermountMissing(VbofsError):
+    """An ordinary user needs fusermount3, and it is not installed."""
+
+    exit_status = 21
+
+
+class AllowOtherDenied(VbofsError):
+    """--allow-other needs user_allow_other in /etc/fuse.conf."""
+
+    exit_status = 22
+
+
+class MountFailed(VbofsError):
+    """The kernel or fusermount3 refused, for a reason that no other class knows."""
+
+    exit_status = 23
+
+
+# --- the bucket and the way to it
+
+
+class RemoteError(VbofsError):
+    """The object store did not give what was asked; the next attempt may succeed.
+
+    *retryable* is stated by who knows: the class, where the protocol decides it.
+    """
+
+    exit_status = 36
+    retryable: ClassVar[bool] = True
+
+
+class BucketMissing(RemoteError):
+    """There is no such bucket at that endpoint."""
+
+    exit_status = 30
+    retryable = False
+
+
+class AccessDenied(RemoteError):
+    """The bucket answered 403: it wants other credentials, or none will do."""
+
+    errno = errno.EACCES
+    exit_status = 31
+    retryable = False
+
+
+class WrongRegion(RemoteError):
+    """The bucket is in another region than the one asked."""
+
+    exit_status = 32
+    retryable = False
+
+
+class EndpointDown(RemoteError):
+    """Nothing answers at the endpoint's address."""
+
+    exit_status = 33
+
+
+class NetworkUnreachable(RemoteError):
+    """There is no way to the endpoint: no name service, no route."""
+
+    exit_status = 34
+
+
+class ClockSkewed(RemoteError):
+    """This machine's clock is so far off that signatures or certificates are refused."""
+
+    exit_status = 35
+    retryable = False
+
+
+class ObjectMissing(RemoteError):
+    """The bucket no longer has that object version."""
+
+    exit_status = 37
+    retryable = False
+
+
+class WrongResponse(RemoteError):
+    """The answer is not exactly the range of the version that was asked for."""
+
+    exit_status = 38
+
+
+class Offline(RemoteError):
+    """Asked for something that is not kept on disk, while told to stay off the network."""
+
+    exit_status = 39
+    level = logging.INFO
+    retryable = False
+
+
+# --- what the dataset says
+
+
+class UnknownRelease(VbofsError):
+    """No release of that name is published."""
+
+    errno = errno.ENOENT
+    exit_status = 40
+
+
+class NoReleases(VbofsError):
+    """The bucket answers, but holds no manifest for that project."""
+
+    exit_status = 41
+
+
+class ManifestInvalid(VbofsError):
+    """A manifest is not what it must be; its release is left out."""
+
+    exit_status = 42
+
+
+# --- settings
+
+
+class SettingsInvalid(VbofsError):
+    """An option, a variable or the configuration file is wrong."""
+
+    exit_status = 50
+
+
+class CredentialsMissing(VbofsError):
+    """The --profile named has no usable credentials."""
+
+    exit_status = 51
+
+
+class LogUnwritable(VbofsError):
+    """The log file cannot be written."""
+
+    exit_status = 52
+
+
+class ExtraMissing(VbofsError):
+    """The command needs packages that are not installed."""
+
+    exit_status = 53
+
+
+# --- the cache
+
+
+class CacheUnwritable(VbofsError):
+    """The cache directory cannot be created or written, or belongs to another user."""
+
+    exit_status = 60
+
+
+class CacheFull(VbofsError):
+    """The disk under the cache directory has no space left."""
+
+    exit_status = 61
+
+
+class CacheTooNew(VbofsError):
+    """The cache directory was made by a newer vbofs."""
+
+    exit_status = 62
+
+
+# --- inside a mount
+
+
+class NoSuchName(VbofsError):
+    """No such file or directory: no news."""
+
+    errno = errno.ENOENT
+    level = logging.DEBUG
+
+
+class ReadOnly(VbofsError):
+    """The file system cannot be written to."""
+
+    errno = errno.EROFS
+    level = logging.DEBUG
+
+
+class BlockUnavailable(VbofsError):
+    """A block that a reader waits for could not be had."""

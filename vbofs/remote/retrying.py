@@ -1,0 +1,101 @@
+"""An object store that asks again, with what is still missing, until a deadline.
+
+Capped exponential back-off with full jitter (AWS, "Exponential Backoff And Jitter"): clients that
+failed together do not come back together.  What is wrong for good is not asked twice: the error's
+class says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+import tenacity
+import trio
+
+from ..errors import RemoteError
+from ..model import Blob, Extent, ObjectVersion
+from .protocol import Listed, ObjectStore, Page, Requests, Sink
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Seconds: the first wait is at most this, and it doubles.
+FIRST_WAIT = 0.1
+LONGEST_WAIT = 10.0
+
+
+class _Resumable:
+    """Counts what went into a sink, so that the next attempt begins where the bytes stopped."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.poured = 0
+        self.get_buffer = sink.get_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._sink.buffer_updated(nbytes)
+        self.poured += nbytes
+
+
+class Retrying:
+    """Wraps *store*; a request is tried again for *timeout* seconds at the most."""
+
+    def __init__(self, store: ObjectStore, timeout: float) -> None:
+        self._store = store
+        self._timeout = timeout
+        self.retries = 0
+
+    def __repr__(self) -> str:
+        return f"<Retrying {self._store!r} for {self._timeout:g} s>"
+
+    async def fetch(self, blob: Blob, extent: Extent, sink: Sink) -> None:
+        resumable = _Resumable(sink)
+
+        async def rest() -> None:
+            missing = Extent(extent.start + resumable.poured, extent.stop)
+            if missing.size:
+                await self._store.fetch(blob, missing, resumable)
+
+        await self._until_deadline(rest)
+
+    async def head(self, version: ObjectVersion) -> Listed:
+        return await self._until_deadline(lambda: self._store.head(version))
+
+    async def page(
+        self, prefix: str, *, marker: Mapping[str, str] | None = None, shallow: bool = False
+    ) -> Page:
+        return await self._until_deadline(
+            lambda: self._store.page(prefix, marker=marker, shallow=shallow)
+        )
+
+    def requests(self) -> Requests:
+        return self._store.requests()
+
+    async def _until_deadline(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        deadline = trio.current_time() + self._timeout
+
+        def expired(state: tenacity.RetryCallState) -> bool:
+            # tenacity's own clock is not trio's, and a test's trio has a clock of its own.
+            return trio.current_time() + state.upcoming_sleep >= deadline
+
+        attempts = tenacity.AsyncRetrying(
+            sleep=trio.sleep,
+            wait=tenacity.wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
+            stop=expired,
+            retry=tenacity.retry_if_exception(_worth_retrying),
+            before_sleep=self._count,
+            reraise=True,
+        )
+        return await attempts(attempt)
+
+    def _count(self, state: tenacity.RetryCallState) -> None:
+        self.retries += 1
+        error = state.outcome.exception() if state.outcome else None
+        log.info("trying again in %.1f s: %s", state.upcoming_sleep, error)
+
+
+def _worth_retrying(error: BaseException) -> bool:
+    return isinstance(error, RemoteError) and error.retryable

@@ -1,0 +1,277 @@
+"""S3: the only room with boto3 and urllib3, and the only one with threads.
+
+boto3 is the control plane: endpoints, credentials, signing, listing, HEAD.  For the bytes
+themselves its cost is 1.3 ms of Python per request, so ranges are read with a URL that boto3 has
+signed (once per object version, for Range is not part of a query signature) straight into the
+sink, over the same urllib3 pools with the same proxies and the same TLS as botocore's.
+
+Every answer is compared with what was asked before one byte is poured: status, range, length,
+version, ETag, encoding.  Each call runs in a worker thread under one ``CapacityLimiter`` and is
+abandoned when its task is cancelled; sockets have time-outs, so the thread ends by itself.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import boto3
+import botocore
+import botocore.session
+import trio
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.config import Config
+from botocore.httpsession import URLLib3Session
+from botocore.utils import get_environ_proxies
+from cachetools import TTLCache
+
+from .._version import __version__
+from ..config import Settings
+from ..errors import AccessDenied, RemoteError, WrongResponse
+from ..model import Blob, Extent, ObjectFacts, ObjectVersion
+from .protocol import Listed, Page, Requests, Sink
+from .s3_errors import Answer, error_of, error_of_answer
+
+T = TypeVar("T")
+
+#: Seconds.  A read time-out is a stall: no byte for that long.
+CONNECT_TIMEOUT = 10
+READ_TIMEOUT = 15
+#: Seconds: a URL is signed for an hour and used for a quarter of one.
+SIGNED_FOR = 3600
+SIGNED_URL_LIFE = 900
+#: Bytes of an error's body that are looked at.
+ERROR_BODY = 64 << 10
+AGENT = f"vbofs/{__version__} botocore/{botocore.__version__}"
+
+
+class S3ObjectStore:
+    """The bucket that *settings* names.  Anonymous unless a profile is named."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._limiter = trio.CapacityLimiter(settings.connections)
+        self._lock = threading.Lock()
+        self._requests = Requests()
+        self._versions_denied = False
+        self._urls: TTLCache[ObjectVersion, str] = TTLCache(4096, SIGNED_URL_LIFE)
+        core = botocore.session.Session(profile=settings.profile)
+        try:
+            self._client = _client(core, settings)
+        except Exception as error:
+            raise error_of(error, settings, "the configuration") from error
+        endpoint = self._client.meta.endpoint_url
+        self._http = URLLib3Session(
+            verify=core.get_config_variable("ca_bundle") or True,
+            proxies=get_environ_proxies(endpoint),
+            timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+            max_pool_connections=settings.connections,
+        )
+
+    def __repr__(self) -> str:
+        return f"<S3ObjectStore {self._settings.bucket} at {self._client.meta.endpoint_url}>"
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._client.close()
+        self._http.close()
+
+    def requests(self) -> Requests:
+        with self._lock:
+            return self._requests
+
+    def _count(self, **more: int) -> None:
+        with self._lock:
+            now = self._requests._asdict()
+            self._requests = Requests(**{**now, **{k: now[k] + n for k, n in more.items()}})
+
+    async def _in_thread(self, work: Callable[[], T], subject: str) -> T:
+        def translated() -> T:
+            try:
+                return work()
+            except Exception as error:
+                raise error_of(error, self._settings, subject) from error
+
+        return await trio.to_thread.run_sync(
+            translated, limiter=self._limiter, abandon_on_cancel=True
+        )
+
+    # --- control plane
+
+    async def head(self, version: ObjectVersion) -> Listed:
+        return await self._in_thread(lambda: self._head(version), version.key)
+
+    def _head(self, version: ObjectVersion) -> Listed:
+        self._count(head=1)
+        which = {"VersionId": version.version_id} if version.version_id else {}
+        answer = self._client.head_object(Bucket=version.bucket, Key=version.key, **which)
+        named = version._replace(version_id=answer.get("VersionId", "null"))
+        return Listed(named, _facts(answer, "ContentLength"), is_latest=not which)
+
+    async def page(
+        self, prefix: str, *, marker: Mapping[str, str] | None = None, shallow: bool = False
+    ) -> Page:
+        asked: dict[str, Any] = {"Bucket": self._settings.bucket, "Prefix": prefix}
+        if shallow:
+            asked["Delimiter"] = "/"
+        subject = f"the listing of {prefix}"
+        if not self._versions_denied:
+            try:
+                return await self._in_thread(lambda: self._version_page(asked, marker), subject)
+            except RemoteError as error:
+                if not _may_list_without_versions(error):
+                    raise
+                self._versions_denied, marker = True, None
+        return await self._in_thread(lambda: self._object_page(asked, marker), subject)
+
+    def _version_page(self, asked: dict[str, Any], marker: Mapping[str, str] | None) -> Page:
+        self._count(list=1)
+        answer = self._client.list_object_versions(**asked, **(marker or {}))
+        listed = [self._listed(item) for item in answer.get("Versions", [])]
+        if not answer.get("IsTruncated"):
+            return Page(listed, None)
+        following = {"KeyMarker": answer.get("NextKeyMarker", "")}
+        if "NextVersionIdMarker" in answer:
+            following["VersionIdMarker"] = answer["NextVersionIdMarker"]
+        # Delimited pages may hold nothing but prefixes, but a marker always moves.
+        if following == dict(marker or {}) or not following["KeyMarker"]:
+            raise WrongResponse(f"the listing of {asked['Prefix']} does not end")
+        return Page(listed, following)
+
+    def _object_page(self, asked: dict[str, Any], marker: Mapping[str, str] | None) -> Page:
+        """The same where ListObjectVersions is denied: current objects, their versions unnamed."""
+        self._count(list=1)
+        answer = self._client.list_objects_v2(**asked, **(marker or {}))
+        listed = [self._listed({**item, "VersionId": ""}) for item in answer.get("Contents", [])]
+        if not answer.get("IsTruncated"):
+            return Page(listed, None)
+        following = {"ContinuationToken": answer.get("NextContinuationToken", "")}
+        if following == dict(marker or {}) or not following["ContinuationToken"]:
+            raise WrongResponse(f"the listing of {asked['Prefix']} does not end")
+        return Page(listed, following)
+
+    def _listed(self, item: Mapping[str, Any]) -> Listed:
+        version = ObjectVersion(self._settings.bucket, item["Key"], item["VersionId"])
+        return Listed(version, _facts(item, "Size"), bool(item.get("IsLatest", True)))
+
+    # --- data plane
+
+    async def fetch(self, blob: Blob, extent: Extent, sink: Sink) -> None:
+        subject = f"{blob.version.key} bytes {extent.start}-{extent.stop}"
+        await self._in_thread(lambda: self._fetch(blob, extent, sink), subject)
+
+    def _fetch(self, blob: Blob, extent: Extent, sink: Sink) -> None:
+        self._count(get=1)
+        response = self._http.send(self._range_request(blob, extent))
+        raw: Any = response.raw
+        try:
+            self._check(response, blob, extent)
+            # http.client's own readinto() spares two copies of urllib3's.
+            self._pour(getattr(raw, "_fp", raw), extent.size, sink)
+        except BaseException:
+            raw.close()  # Whatever is left in the socket must not answer the next request.
+            raise
+        raw.release_conn()
+
+    def _range_request(self, blob: Blob, extent: Extent) -> AWSPreparedRequest:
+        headers = {
+            "Range": f"bytes={extent.start}-{extent.stop - 1}",
+            "Accept-Encoding": "identity",
+            "User-Agent": AGENT,
+        }
+        url = self._url(blob.version)
+        return AWSPreparedRequest("GET", url, headers, None, stream_output=True)
+
+    def _url(self, version: ObjectVersion) -> str:
+        with self._lock:
+            url = self._urls.get(version)
+        if url is None:
+            url = self._client.generate_presigned_url(
+                "get_object",
+                Params={
+                    "Bucket": version.bucket,
+                    "Key": version.key,
+                    "VersionId": version.version_id,
+                },
+                ExpiresIn=SIGNED_FOR,
+            )
+            with self._lock:
+                self._urls[version] = url
+        return url
+
+    def _check(self, response: Any, blob: Blob, extent: Extent) -> None:
+        """Raise unless *response* is the very bytes asked for."""
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        if response.status_code != 206:
+            answer = _answer(response.status_code, headers, response.raw)
+            raise error_of_answer(answer, self._settings, blob.version.key)
+        expected = {
+            "content-range": f"bytes {extent.start}-{extent.stop - 1}/{blob.size}",
+            "content-length": str(extent.size),
+            "x-amz-version-id": blob.version.version_id,
+            "etag": f'"{blob.etag}"',
+            "content-encoding": "identity",
+        }
+        required = ("content-range", "content-length")
+        for name, value in expected.items():
+            got = headers.get(name)
+            if got != value and (got is not None or name in required):
+                raise WrongResponse(f"{blob.version.key}: asked for {name} {value!r}, got {got!r}")
+
+    def _pour(self, body: Any, size: int, sink: Sink) -> None:
+        while size:
+            room = sink.get_buffer()[:size]
+            got = body.readinto(room)
+            if not got:
+                raise WrongResponse(f"the body ends {size} bytes early")
+            size -= got
+            self._count(received=got)
+            sink.buffer_updated(got)
+
+
+def _client(core: botocore.session.Session, settings: Settings) -> Any:
+    custom = settings.endpoint_url is not None
+    config = Config(
+        signature_version="s3v4" if settings.profile else botocore.UNSIGNED,
+        # Retrying does that, with one deadline for everything.
+        retries={"total_max_attempts": 1},
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        max_pool_connections=settings.connections,
+        # A checksum of the whole object says nothing about a range of it.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": "path" if custom else "auto"},
+        user_agent=AGENT,
+    )
+    session = boto3.Session(botocore_session=core, region_name=settings.region)
+    client = session.client("s3", endpoint_url=settings.endpoint_url, config=config)
+    client.meta.events.register("before-call.s3", _stay_in_region)
+    return client
+
+
+def _stay_in_region(params: dict[str, Any], **_: object) -> None:
+    """Keep botocore from following a redirect to another region: the data plane would not, and a
+    server that we were told to use has no say in where else we go."""
+    params["context"].setdefault("s3_redirect", {})["redirected"] = True
+
+
+def _facts(item: Mapping[str, Any], size: str) -> ObjectFacts:
+    return ObjectFacts(
+        int(item[size]), str(item["ETag"]).strip('"'), int(item["LastModified"].timestamp())
+    )
+
+
+def _may_list_without_versions(error: RemoteError) -> bool:
+    """Listing versions is a permission of its own (s3:ListBucketVersions), and not every server
+    that speaks S3 knows it."""
+    return isinstance(error, AccessDenied) or "NotImplemented" in str(error)
+
+
+def _answer(status: int, headers: Mapping[str, str], raw: Any) -> Answer:
+    body = raw.read(ERROR_BODY).decode("utf-8", "replace")
+    found = {tag: re.search(rf"<{tag}>([^<]*)</{tag}>", body) for tag in ("Code", "Message")}
+    code, text = (match[1] if match else "" for match in found.values())
+    return Answer(status, code, text, headers)
