@@ -8,9 +8,9 @@ crash cannot leave a lie that is believed:
 * whenever a block leaves this file its bytes are compared with the map, every time.
 
 A block that was cut off, evicted under a reader, damaged, or lost in a power failure while its
-map entry survived is thus a miss, and is fetched again.  Bytes are copied out with pread(2), not mapped:
-a mapping of a file that another process truncates, or on a disk that fails, ends the process with
-SIGBUS, and the mount with it.
+map entry survived is thus a miss, and is fetched again.  Bytes are copied out with pread(2), not
+mapped: a mapping of a file that another process truncates, or on a disk that fails, ends the
+process with SIGBUS, and the mount with it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,76 @@
+"""The command line: words in, words out, exit status.  One file per verb.
+
+The only place that prints.  Every error of ours becomes one line on stderr and its exit status
+(docs/exit-status.md); a bug becomes a traceback on request, and a line that says how to get it.
+Verbs import what they need when they run: ``vbofs --help`` answers in a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from .._version import __version__
+from ..control import Refused
+from ..errors import VbofsError
+
+VERBS = ("mount", "umount", "releases", "status", "demo")
+
+
+class Verbs(click.Group):
+    """Finds a verb in the module of its name, when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = __import__(f"vbofs.cli.{cmd_name}", fromlist=["command"])
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] == "unmount":
+            args = ["umount", *args[1:]]
+        return super().resolve_command(ctx, args)
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="vbofs")
+def cli() -> None:
+    """Mount every release of a versioned public S3 dataset as a read-only directory tree.
+
+    vbofs mount ~/vbo makes all files of the Allen Institute's Visual Behavior Ophys release
+    readable by any program; only what is read is fetched, and it is kept.
+    """
+
+
+def main() -> None:
+    """The entry point of the ``vbofs`` command."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except VbofsError as error:
+        click.echo(f"vbofs: {error}", err=True)
+        sys.exit(error.status if isinstance(error, Refused) else error.exit_status)
+    except BrokenPipeError:
+        # The reader of a pipe has had enough: vbofs releases | head.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(141)
+    except Exception as bug:
+        if os.environ.get("PYTHONDEVMODE"):
+            raise
+        click.echo(
+            f"vbofs: a bug: {bug!r}; PYTHONDEVMODE=1 shows where, please report it", err=True
+        )
+        sys.exit(1)

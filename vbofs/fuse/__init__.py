@@ -1,0 +1,1 @@
+"""FUSE: the only room that knows pyfuse3."""

@@ -89,7 +89,11 @@ class Retrying:
             before_sleep=self._count,
             reraise=True,
         )
-        return await attempts(attempt)
+
+        async def once() -> T:  # tenacity awaits only what was defined with async def.
+            return await attempt()
+
+        return await attempts(once)
 
     def _count(self, state: tenacity.RetryCallState) -> None:
         self.retries += 1

@@ -1,0 +1,5 @@
+"""``python -m vbofs``."""
+
+from .cli import main
+
+main()

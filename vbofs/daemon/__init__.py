@@ -1,0 +1,225 @@
+"""The composition root: builds the tower, serves the kernel, and takes it down again.
+
+Nothing else makes objects of two floors meet.  No global state: it all hangs on ``serve``'s stack.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import resource
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .. import control, mounts, systemd
+from .._version import __version__
+from ..blocks.fetcher import Fetcher
+from ..blocks.store import BlockStore, open_store
+from ..config import Settings
+from ..dataset import Dataset
+from ..errors import MountpointDenied, VbofsError
+from ..filesystem import Filesystem
+from ..remote.offline import OfflineObjectStore
+from ..remote.protocol import ObjectStore
+from ..remote.retrying import Retrying
+
+if TYPE_CHECKING:
+    from ..fuse.session import Session
+
+log = logging.getLogger(__name__)
+
+#: Seconds for which listings are tried again: somebody waits for ``vbofs mount`` or ``ls``.
+LISTING_TIMEOUT = 10.0
+#: Descriptors for other things than blobs: sockets, the session, the log.
+SPARE_DESCRIPTORS = 128
+
+
+async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
+    """Mount, answer until unmounted, and leave nothing behind.  *ready* gets a line for the user.
+
+    Any error before *ready* leaves nothing mounted and no directory made.
+    """
+    mounts.prepare(settings.mountpoint, allow_other=settings.allow_other)
+    store = open_store(settings.cache_dir, settings.cache_size, open_files=_most_files())
+    with _closing(_remote(settings)) as remote:
+        retrying = Retrying(remote, settings.timeout)
+        impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
+        dataset = await Dataset.open(impatient, settings)
+        async with trio.open_nursery() as nursery:
+            fetcher = Fetcher(nursery, store, retrying, settings.connections)
+            filesystem = Filesystem(dataset, store, fetcher, nursery)
+            tower = Tower(settings, dataset, store, fetcher, filesystem, [retrying, impatient])
+            await _serve_kernel(tower, nursery, ready)
+            nursery.cancel_scope.cancel()  # Read-ahead has no one left to read for.
+
+
+@contextlib.asynccontextmanager
+async def catalogue(settings: Settings) -> AsyncIterator[Dataset]:
+    """The lower half of the tower, for commands that ask about releases and read no file."""
+    open_store(settings.cache_dir, settings.cache_size)
+    with _closing(_remote(settings)) as remote:
+        impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
+        yield await Dataset.open(impatient, settings)
+
+
+class Tower:
+    """The floors of one running mount, for those who ask how it is doing."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        dataset: Dataset,
+        store: BlockStore,
+        fetcher: Fetcher,
+        filesystem: Filesystem,
+        remotes: list[Retrying],
+    ) -> None:
+        self.settings = settings
+        self.dataset = dataset
+        self.store = store
+        self.fetcher = fetcher
+        self.filesystem = filesystem
+        self.remotes = remotes
+        self.since = time.time()
+
+    async def status(self) -> dict[str, Any]:
+        """Everything that ``vbofs status`` shows; names are those of ``statistics()``."""
+        settings, dataset = self.settings, self.dataset
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "since": self.since,
+            "mountpoint": str(settings.mountpoint),
+            "dataset": settings.dataset,
+            "bucket": settings.bucket,
+            "endpoint_url": settings.endpoint_url,
+            "offline": settings.offline,
+            "releases": list(dataset.releases),
+            "latest": dataset.latest,
+            "built": self.filesystem.built,
+            "left_out": {m.release: m.flaw for m in dataset.listing.manifests if m.flaw},
+            "checked": dataset.listing.checked,
+            "cache": {"dir": str(settings.cache_dir), **asdict(self.store.statistics())},
+            "requests": {
+                **self.remotes[0].requests()._asdict(),
+                "retried": sum(remote.retries for remote in self.remotes),
+            },
+            "blocks": asdict(self.fetcher.statistics()),
+            "readers": asdict(self.filesystem.statistics()),
+            "last_error": self.fetcher.last_error,
+        }
+
+    async def refresh(self) -> dict[str, Any]:
+        """Look for new releases now, and answer with the status after it."""
+        await self.filesystem.refresh()
+        return await self.status()
+
+
+async def _serve_kernel(tower: Tower, nursery: trio.Nursery, ready: Callable[[str], None]) -> None:
+    # pyfuse3 loads libfuse, which only those who mount need to have.
+    from ..fuse import session
+    from ..fuse.operations import Operations
+
+    settings = tower.settings
+    operations = Operations(tower.filesystem)
+    mounting = session.mounted(
+        operations,
+        settings.mountpoint,
+        name=settings.dataset,
+        allow_other=settings.allow_other,
+    )
+    with _directory_made(settings.mountpoint):
+        async with mounting as mounted:
+            await _attend(mounted, tower, nursery, ready)
+
+
+async def _attend(
+    mounted: Session, tower: Tower, nursery: trio.Nursery, ready: Callable[[str], None]
+) -> None:
+    mountpoint = tower.settings.mountpoint
+    await nursery.start(_unmount_on_signal, mountpoint)
+    verbs = {"status": tower.status, "refresh": tower.refresh}
+    await nursery.start(control.serve, mountpoint, verbs)
+    nursery.start_soon(_announce, mounted, tower, ready)
+    await mounted.serve()
+    systemd.notify("STOPPING=1")
+    log.info("unmounted %s", mountpoint)
+
+
+async def _announce(mounted: Session, tower: Tower, ready: Callable[[str], None]) -> None:
+    await mounted.answers()
+    settings, releases = tower.settings, list(tower.dataset.releases)
+    line = (
+        f"{settings.dataset} is mounted on {settings.mountpoint}:"
+        f" {', '.join(f'v{release}' for release in releases)}; latest is v{releases[-1]}"
+    )
+    log.info("%s", line)
+    systemd.notify("READY=1", f"STATUS={line}")
+    ready(line)
+
+
+async def _unmount_on_signal(
+    mountpoint: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """The first signal unmounts, lazily: names go at once, the daemon with its last reader."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            log.info("%s: unmounting %s", signal.Signals(number).name, mountpoint)
+            try:
+                await trio.to_thread.run_sync(lambda: mounts.unmount(mountpoint, lazy=True))
+            except VbofsError as error:
+                log.warning("%s", error)
+
+
+@contextlib.contextmanager
+def _directory_made(mountpoint: Path) -> Iterator[None]:
+    """A mountpoint that did not exist: made for the mount, removed if mounting fails."""
+    try:
+        mountpoint.mkdir()
+        made = True
+    except FileExistsError:
+        made = False
+    except OSError as error:
+        raise MountpointDenied(f"{mountpoint} cannot be created: {error.strerror}") from error
+    try:
+        yield
+    except BaseException:
+        if made:
+            with contextlib.suppress(OSError):
+                mountpoint.rmdir()
+        raise
+
+
+def _remote(settings: Settings) -> ObjectStore:
+    if settings.offline:
+        return OfflineObjectStore()
+    from ..remote.s3 import S3ObjectStore  # A quarter of a second that --offline does not need.
+
+    return S3ObjectStore(settings)
+
+
+@contextlib.contextmanager
+def _closing(remote: ObjectStore) -> Iterator[ObjectStore]:
+    try:
+        yield remote
+    finally:
+        if hasattr(remote, "close"):
+            remote.close()
+
+
+def _most_files() -> int:
+    """How many blobs may be open at once, two descriptors each; takes all that the limit allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, 8192) if hard != resource.RLIM_INFINITY else 8192
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return max(8, (soft - SPARE_DESCRIPTORS) // 4)

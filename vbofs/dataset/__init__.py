@@ -1,0 +1,304 @@
+"""Which releases a dataset has, and what is in each: asked once and kept for ever.
+
+Kept under ``datasets/<id>/`` in the cache directory: the listing of manifests and of what lies at
+the prefix's root (an answer of its day), the manifests themselves, and what facts.py keeps.
+Manifests are checked when they are first seen, so that a bad one never becomes a directory; it is
+reported, and the others stay.
+
+All shared state changes between two awaits; tasks that want the same release wait for one of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from dataclasses import dataclass
+
+import msgspec
+import semver
+import trio
+
+from ..catalog.manifest import MAX_DOCUMENT, Manifest, Origin, check_name, parse, release_of
+from ..config import Settings
+from ..errors import (
+    AccessDenied,
+    ManifestInvalid,
+    NoReleases,
+    ObjectMissing,
+    RemoteError,
+    UnknownRelease,
+    VbofsError,
+)
+from ..kept import Kept
+from ..model import Blob, Extent, ObjectFacts, ObjectVersion
+from ..remote.protocol import Collected, Listed, ObjectStore
+from .facts import FactBook, together
+
+log = logging.getLogger(__name__)
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A small object outside the releases: a manifest, or a file at the prefix's root."""
+
+    name: str
+    version: ObjectVersion
+    facts: ObjectFacts
+    #: The release, for a manifest.
+    release: str = ""
+    #: Why this manifest is left out; "" for a good one.
+    flaw: str = ""
+    #: Files and tables, for a good manifest.
+    entries: int = 0
+
+    @property
+    def blob(self) -> Blob:
+        return Blob(self.version, *self.facts)
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """What the bucket said at *checked*, in seconds since 1970."""
+
+    manifests: list[Document] = []
+    root: list[Document] = []
+    checked: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a release holds: paths relative to it, and their blobs."""
+
+    release: str
+    files: tuple[tuple[str, Blob], ...]
+    mtime: int
+
+    @property
+    def bytes(self) -> int:
+        return sum(blob.size for _, blob in self.files)
+
+
+class Dataset:
+    """The releases that *settings* name, as the bucket behind *remote* has them."""
+
+    def __init__(self, remote: ObjectStore, settings: Settings) -> None:
+        self._remote = remote
+        self._settings = settings
+        self._origin = Origin(settings.bucket, settings.project, settings.endpoint_url)
+        self._folder = settings.cache_dir / "datasets" / _folder_name(settings)
+        self._kept_listing = Kept(self._folder / "listing", Listing)
+        self._facts = FactBook(remote, settings, self._folder)
+        self._building: dict[str, trio.Lock] = {}
+        self._checking = trio.Lock()
+        self._checked = -1e9  # On trio's clock; kept.checked is on the world's.
+        self.listing = self._kept_listing.load() or Listing()
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self._settings.dataset} {list(self.releases)}>"
+
+    @classmethod
+    async def open(cls, remote: ObjectStore, settings: Settings) -> Dataset:
+        """Ask which releases there are, or offline remember it.
+
+        NoReleases, UnknownRelease, ManifestInvalid (nothing else is left) or a RemoteError.
+        """
+        dataset = cls(remote, settings)
+        if not settings.offline:
+            await dataset.refresh()
+        dataset._check_selection()
+        return dataset
+
+    # --- which releases
+
+    @property
+    def releases(self) -> dict[str, Document]:
+        """The good manifests of the releases that are to be shown, oldest release first."""
+        good = {m.release: m for m in self.listing.manifests if not m.flaw}
+        ordered = sorted(good, key=semver.Version.parse)
+        wanted = {ordered[-1] if r == "latest" else r for r in self._settings.release if ordered}
+        return {r: good[r] for r in ordered if not wanted or r in wanted}
+
+    @property
+    def latest(self) -> str:
+        """The highest release shown."""
+        return next(reversed(self.releases))
+
+    @property
+    def published(self) -> list[str]:
+        """Every release that the bucket has a manifest for, good or not, shown or not."""
+        return sorted((m.release for m in self.listing.manifests), key=semver.Version.parse)
+
+    def _check_selection(self) -> None:
+        flaws = {m.release: m.flaw for m in self.listing.manifests if m.flaw}
+        if not self.listing.manifests:
+            raise self._nothing()
+        missing = set(self._settings.release) - set(self.published) - {"latest"}
+        if missing:
+            raise UnknownRelease(
+                f"no release {', '.join(sorted(missing))} in {self._settings.dataset};"
+                f" there are {', '.join(self.published)}"
+            )
+        bad = [flaws[r] for r in self._settings.release if r in flaws]
+        if bad or not self.releases:
+            raise ManifestInvalid((bad or list(flaws.values()))[0])
+
+    def _nothing(self) -> VbofsError:
+        settings = self._settings
+        if settings.offline:
+            return NoReleases(
+                f"nothing of {settings.dataset} is cached in {settings.cache_dir};"
+                " mount once without --offline"
+            )
+        return NoReleases(
+            f"no manifests in s3://{settings.bucket}/{settings.project}/manifests/;"
+            " check --bucket and --project"
+        )
+
+    @property
+    def is_due(self) -> bool:
+        """Nobody has looked for new releases lately, and nobody is looking."""
+        due = trio.current_time() - self._checked >= self._settings.refresh_interval
+        return due and not self._settings.offline and not self._checking.locked()
+
+    async def refresh_if_due(self) -> bool:
+        """Look for new releases if nobody did lately; True if there is something new.
+
+        Never raises for the network's sake: what is known stays known.
+        """
+        try:
+            return self.is_due and await self.refresh()
+        except RemoteError as error:
+            log.warning("cannot look for new releases: %s", error)
+            return False
+
+    async def refresh(self) -> bool:
+        """Ask the bucket what is published; True if that differs from what was known."""
+        async with self._checking:
+            self._checked = trio.current_time()  # Also if it fails: not at every ls.
+            known = {(m.name, m.version, m.facts): m for m in self.listing.manifests}
+            found = await self._list(f"{self._settings.project}/manifests/")
+            manifests = [m for m in map(self._manifest_document, found) if m]
+            news = [m for m in manifests if (m.name, m.version, m.facts) not in known]
+            root = self.listing.root
+            if news or not self.listing.checked:
+                root = [
+                    self._document(listed)
+                    for listed in await self._list(f"{self._settings.project}/")
+                ]
+            checked = {m.name: m for m in await self._checked_manifests(news)}
+            kept = [
+                document
+                for m in manifests
+                if (document := checked.get(m.name) or known.get((m.name, m.version, m.facts)))
+            ]
+            old, self.listing = self.listing, Listing(kept, root, time.time())
+            self._kept_listing.save(self.listing)
+            return (old.manifests, old.root) != (kept, root)
+
+    async def _list(self, prefix: str) -> list[Listed]:
+        """The current versions of what lies directly under *prefix*, named and servable."""
+        found: list[Listed] = []
+        marker = None
+        while True:
+            page = await self._remote.page(prefix, marker=marker, shallow=True)
+            found += [
+                listed
+                for listed in page.listed
+                if listed.is_latest and _is_name(listed.version.key.removeprefix(prefix))
+            ]
+            marker = page.marker
+            if marker is None:
+                break
+        return [await self._named(listed) for listed in found]
+
+    async def _named(self, listed: Listed) -> Listed:
+        """*listed* with its version id, if the listing may not name it."""
+        return listed if listed.version.version_id else await self._remote.head(listed.version)
+
+    def _document(self, listed: Listed, release: str = "") -> Document:
+        name = listed.version.key.rpartition("/")[2]
+        return Document(name, listed.version, listed.facts, release)
+
+    def _manifest_document(self, listed: Listed) -> Document | None:
+        name = listed.version.key.rpartition("/")[2]
+        release = release_of(name, self._settings.project)
+        return self._document(listed, release) if release else None
+
+    async def _checked_manifests(self, news: list[Document]) -> list[Document]:
+        """Read and check manifests never seen before; the bad ones say why in ``flaw``."""
+        checked: list[Document] = []
+
+        async def check(document: Document) -> None:
+            try:
+                manifest = await self._manifest(document)
+                checked.append(msgspec.structs.replace(document, entries=len(manifest.entries)))
+            except ManifestInvalid as error:
+                log.warning("%s", error)
+                checked.append(msgspec.structs.replace(document, flaw=str(error)))
+            except (AccessDenied, ObjectMissing) as error:
+                # Not the manifest's own flaw, so not kept: the next look asks again.
+                log.warning("the manifest of v%s is left out: %s", document.release, error)
+
+        await together(check, news)
+        return checked
+
+    # --- what is in one
+
+    async def contents(self, release: str) -> Contents:
+        """The files of *release*, with their sizes and times.
+
+        The first call of all lists the bucket; later ones, in any process, ask only for what no
+        listing has shown.  A file that is gone from the bucket is left out, and said to be.
+        """
+        document = self.releases[release]
+        async with self._building.setdefault(release, trio.Lock()):
+            manifest = await self._manifest(document)
+            entries = manifest.entries
+            facts = await self._facts.of([entry.version for entry in entries])
+        files = tuple(
+            (entry.path, Blob(entry.version, *facts[entry.version], entry.digest))
+            for entry in entries
+            if entry.version in facts
+        )
+        if len(files) < len(entries):
+            gone = [e.path for e in entries if e.version not in facts]
+            log.warning(
+                "v%s: %d files are gone from the bucket and are left out: %s",
+                release,
+                len(gone),
+                ", ".join(gone[:5]),
+            )
+        return Contents(release, files, document.facts.mtime)
+
+    async def _manifest(self, document: Document) -> Manifest:
+        kept = Kept(self._folder / "manifests" / _digest(*document.version), bytes)
+        body = kept.load()
+        if body is None:
+            body = await self._download(document.blob)
+            kept.save(body)
+        return parse(body, self._origin, document.release)
+
+    async def _download(self, blob: Blob) -> bytes:
+        if blob.size > MAX_DOCUMENT:
+            raise ManifestInvalid(f"{blob.version.key} has {blob.size} bytes: that is no manifest")
+        sink = Collected(blob.size)
+        if blob.size:
+            await self._remote.fetch(blob, Extent(0, blob.size), sink)
+        return sink.getvalue()
+
+
+def _is_name(name: str) -> bool:
+    try:
+        check_name(name)
+    except ManifestInvalid:
+        return False  # The directory's own marker object, or something hostile.
+    return True
+
+
+def _digest(*words: str) -> str:
+    return hashlib.blake2b("\0".join(words).encode(), digest_size=16).hexdigest()
+
+
+def _folder_name(settings: Settings) -> str:
+    """Of its own for every endpoint: the same bucket's name elsewhere is another bucket."""
+    where = _digest(settings.endpoint_url or settings.region, settings.bucket, settings.project)
+    return f"{settings.bucket}-{where[:8]}"

@@ -1,0 +1,218 @@
+"""The read-only file system: names, attributes and bytes.  It has never heard of FUSE.
+
+``Tree`` answers whatever is known; this room decides when something must be found out first: a
+release is built when it is first looked into, and the root asks for news when somebody looks at it
+and the last look is long ago.  Nothing here runs by a clock, so an idle mount never wakes.
+
+Readers are per file, not per handle: two programs that read one file sequentially share one
+read-ahead, and ten thousand handles cost ten thousand counts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+
+import trio
+
+from .blocks.fetcher import Fetcher
+from .blocks.reader import BlobReader
+from .blocks.store import BlockStore
+from .catalog.tree import ROOT, Directory, File, Node, Symlink, Tree
+from .dataset import Dataset, Document
+from .errors import NoSuchName, VbofsError
+from .model import Attrs
+
+log = logging.getLogger(__name__)
+
+#: Seconds that a look at the root waits for news; what comes later is seen by the next look.
+NEWS_PATIENCE = 3.0
+#: Seconds that statfs(2) waits to learn the size of the latest release: df must not hang.
+SIZE_PATIENCE = 5.0
+
+MANIFESTS = "manifests"
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class ReadStatistics:
+    """*handles* and *files* are open now; the others count since the daemon began."""
+
+    handles: int
+    files: int
+    reads: int
+    bytes: int
+
+
+class Filesystem:
+    """The tree of *dataset*, its bytes through *fetcher*; *nursery* is for looks nobody awaits."""
+
+    def __init__(
+        self, dataset: Dataset, store: BlockStore, fetcher: Fetcher, nursery: trio.Nursery
+    ) -> None:
+        self._dataset = dataset
+        self._store = store
+        self._fetcher = fetcher
+        self._nursery = nursery
+        self.tree = Tree()
+        self._manifests = self.tree.add_directory(ROOT, MANIFESTS, 0)
+        self._releases: dict[int, str] = {}
+        self._handles: Counter[int] = Counter()
+        self._readers: dict[int, BlobReader] = {}
+        self._reads = self._read_bytes = 0
+        self._show_news()
+
+    def __repr__(self) -> str:
+        return f"<Filesystem {self.tree!r}>"
+
+    def statistics(self) -> ReadStatistics:
+        return ReadStatistics(
+            self._handles.total(), len(self._readers), self._reads, self._read_bytes
+        )
+
+    @property
+    def built(self) -> list[str]:
+        """The releases that somebody has looked into."""
+        return [r for ino, r in self._releases.items() if self._is_built(ino)]
+
+    # --- names
+
+    def node(self, ino: int) -> Node:
+        """The node of an inode number that the kernel has been told."""
+        return self.tree[ino]
+
+    def attrs(self, node: Node) -> Attrs:
+        return self.tree.attrs(node)
+
+    async def lookup(self, parent: int, name: bytes) -> Node:
+        """The node called *name*; NoSuchName."""
+        await self._built(parent)
+        if parent == ROOT and (name == LATEST.encode() or not self._has(parent, name)):
+            await self._ask_for_news()
+        return self.tree.child(parent, name)
+
+    async def entries(self, ino: int) -> list[tuple[bytes, Node]]:
+        """What a directory holds now, with . and .., in an order of its own."""
+        if ino == ROOT:
+            await self._ask_for_news()
+        directory = await self._built(ino)
+        dots = [(b".", directory), (b"..", self.tree.directory(directory.parent))]
+        return [*dots, *self.tree.children(ino)]
+
+    def is_lasting(self, ino: int) -> bool:
+        """Whether the names in directory *ino* can never change: all but the root's and, as
+        releases are published, the manifests'."""
+        return ino not in (ROOT, self._manifests)
+
+    def target(self, ino: int) -> bytes:
+        """Where a symbolic link points."""
+        node = self.tree[ino]
+        if not isinstance(node, Symlink):
+            raise NoSuchName(f"inode {ino} is not a symbolic link")
+        return node.target
+
+    async def size(self) -> tuple[int, int]:
+        """Bytes and number of the distinct files known, the latest release's at least."""
+        try:
+            with trio.move_on_after(SIZE_PATIENCE):
+                await self._built(self._inode_of(self._dataset.latest))
+        except VbofsError as error:
+            log.log(error.level, "the size of v%s is not known: %s", self._dataset.latest, error)
+        return self.tree.bytes, self.tree.file_count
+
+    def _has(self, parent: int, name: bytes) -> bool:
+        return name in (self.tree.directory(parent).children or {})
+
+    def _is_built(self, ino: int) -> bool:
+        return self.tree.directory(ino).children is not None
+
+    def _inode_of(self, release: str) -> int:
+        return next(ino for ino, known in self._releases.items() if known == release)
+
+    async def _built(self, ino: int) -> Directory:
+        """The directory *ino*, after building it if it is a release that is still to be built."""
+        if not self._is_built(ino):
+            contents = await self._dataset.contents(self._releases[ino])
+            self.tree.fill(ino, contents.files)
+        return self.tree.directory(ino)
+
+    # --- news
+
+    async def refresh(self) -> None:
+        """Look for new releases now.  RemoteError if the bucket cannot be asked."""
+        if await self._dataset.refresh():
+            self._show_news()
+
+    async def _ask_for_news(self) -> None:
+        if not self._dataset.is_due:
+            return
+        asked = trio.Event()
+        # Not in this task: a reader that is interrupted, or has waited enough, ends nothing.
+        self._nursery.start_soon(self._look_for_news, asked)
+        with trio.move_on_after(NEWS_PATIENCE):
+            await asked.wait()
+
+    async def _look_for_news(self, asked: trio.Event) -> None:
+        try:
+            if await self._dataset.refresh_if_due():
+                self._show_news()
+        except Exception:
+            # This task has no caller to tell, and its nursery is the mount's.
+            log.exception("looking for new releases: a bug; what is known stays")
+        finally:
+            asked.set()
+
+    def _show_news(self) -> None:
+        """Bring the root in line with the dataset.  Releases are only ever added."""
+        releases = self._dataset.releases
+        root = self.tree.directory(ROOT)
+        for release, document in releases.items():
+            if release not in self._releases.values():
+                log.info("release v%s: %d files", release, document.entries)
+                mtime = document.facts.mtime
+                ino = self.tree.add_directory(ROOT, f"v{release}", mtime, built=False)
+                self._releases[ino] = release
+                root.mtime = max(root.mtime, mtime)
+            self._show(self._manifests, document)
+        self.tree.directory(self._manifests).mtime = root.mtime
+        for document in self._dataset.listing.root:
+            if not self._is_ours(document.name):
+                self._show(ROOT, document)
+        self._point_latest(f"v{self._dataset.latest}", root.mtime)
+
+    def _is_ours(self, name: str) -> bool:
+        return name in (LATEST, MANIFESTS, *(f"v{release}" for release in self._releases.values()))
+
+    def _show(self, parent: int, document: Document) -> None:
+        self.tree.add_file(parent, document.name, document.blob)
+
+    def _point_latest(self, target: str, mtime: int) -> None:
+        ino = (self.tree.directory(ROOT).children or {}).get(LATEST.encode())
+        if ino is None or self.target(ino) != target.encode():
+            self.tree.set_symlink(ROOT, LATEST, target, mtime)
+
+    # --- bytes
+
+    def open(self, ino: int) -> None:
+        """Count a handle on a file."""
+        node = self.tree[ino]
+        if not isinstance(node, File):
+            raise NoSuchName(f"inode {ino} is not a file")
+        self._handles[ino] += 1
+        if ino not in self._readers:
+            self._readers[ino] = BlobReader(node.blob, self._store, self._fetcher)
+
+    def close(self, ino: int) -> None:
+        """The kernel lets go of a handle; with the last one, read-ahead ends."""
+        self._handles[ino] -= 1
+        if self._handles[ino] <= 0:
+            del self._handles[ino]
+            self._readers.pop(ino).close()
+
+    async def read(self, ino: int, offset: int, size: int) -> memoryview:
+        """Bytes of an open file, fewer than *size* only at its end.  BlockUnavailable."""
+        content = await self._readers[ino].read(offset, size)
+        self._reads += 1
+        self._read_bytes += len(content)
+        return content

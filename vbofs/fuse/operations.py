@@ -1,0 +1,196 @@
+"""What the kernel asks, as pyfuse3 hands it over: ints and bytes in, attributes and errnos out.
+
+The boundary: nothing but ``FUSEError`` leaves this file; pyfuse3 ends the mount on anything else.
+Invariant: between a read's last await and pyfuse3's reply there is no checkpoint.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import pyfuse3
+from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
+
+from ..blocks.extents import BLOCK_SIZE
+from ..catalog.tree import Directory, File, Node
+from ..errors import ReadOnly, VbofsError
+from ..filesystem import Filesystem
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Seconds.  An immutable answer is true for ever; the kernel counts in jiffies, ten years fit.
+FOR_EVER = 10 * 365 * 86400.0
+#: Seconds, for names that a new release may change.
+A_MOMENT = 1.0
+
+
+def answers_with_errno(
+    handler: Callable[Concatenate[Operations, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Operations, P], Coroutine[Any, Any, T]]:
+    """Let nothing but FUSEError out."""
+
+    @wraps(handler)
+    async def guarded(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await handler(self, *args, **kwargs)
+        except FUSEError:
+            raise
+        except VbofsError as error:
+            log.log(error.level, "%s: %s", handler.__name__, error)
+            raise FUSEError(error.errno) from error
+        except Exception as bug:
+            self.bugs += 1
+            log.exception("%s: a bug; the caller sees EIO", handler.__name__)
+            raise FUSEError(errno.EIO) from bug
+
+    return guarded
+
+
+class Operations(pyfuse3.Operations):
+    """Answers for *filesystem*.  Files belong to whoever mounts.
+
+    ``getxattr`` is left out on purpose: once it exists, ``ls -l`` asks each file for its security
+    labels, and takes ten times as long.
+    """
+
+    # The root is looked up as "." when the kernel exports the mount over NFS.
+    supports_dot_lookup = False
+    enable_writeback_cache = False
+
+    def __init__(self, filesystem: Filesystem) -> None:
+        super().__init__()
+        self._filesystem = filesystem
+        self._owner = os.getuid(), os.getgid()
+        self._listings: dict[int, list[tuple[bytes, Node]]] = {}
+        self._handles = itertools.count(1)
+        self.bugs = 0
+
+    # --- names
+
+    @answers_with_errno
+    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        lasting = self._filesystem.is_lasting(parent_inode)
+        try:
+            node = await self._filesystem.lookup(parent_inode, name)
+        except VbofsError as error:
+            if error.errno == errno.ENOENT and lasting:
+                return _nothing()
+            raise
+        return self._entry(node, lasting=lasting or isinstance(node, Directory))
+
+    @answers_with_errno
+    async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+        return self._entry(self._filesystem.node(inode), lasting=True)
+
+    @answers_with_errno
+    async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
+        return self._filesystem.target(inode)
+
+    @answers_with_errno
+    async def opendir(self, inode: int, ctx: RequestContext) -> int:
+        handle = next(self._handles)
+        self._listings[handle] = await self._filesystem.entries(inode)
+        return handle
+
+    @answers_with_errno
+    async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        listing = self._listings[fh]
+        for position in range(start_id, len(listing)):
+            name, node = listing[position]
+            attributes = self._entry(node, lasting=isinstance(node, File | Directory))
+            if not pyfuse3.readdir_reply(token, name, attributes, position + 1):
+                return
+
+    @answers_with_errno
+    async def releasedir(self, fh: int) -> None:
+        self._listings.pop(fh, None)
+
+    @answers_with_errno
+    async def forget(self, inode_list: object) -> None:
+        """Nodes are as old as the mount: there is nothing to forget."""
+
+    # --- bytes
+
+    @answers_with_errno
+    async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise ReadOnly("opened for writing")
+        self._filesystem.open(inode)
+        # Bytes never change, so the kernel may keep them from one open to the next.
+        return FileInfo(fh=inode, keep_cache=True)
+
+    @answers_with_errno
+    async def read(  # type: ignore[override]  # pyfuse3 takes any buffer, and says bytes.
+        self, fh: int, off: int, size: int
+    ) -> memoryview:
+        return await self._filesystem.read(fh, off, size)
+
+    @answers_with_errno
+    async def release(self, fh: int) -> None:
+        self._filesystem.close(fh)
+
+    @answers_with_errno
+    async def flush(self, fh: int) -> None:
+        """Nothing is ever dirty."""
+
+    @answers_with_errno
+    async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
+        size, files = await self._filesystem.size()
+        answer = pyfuse3.StatvfsData()
+        answer.f_bsize = answer.f_frsize = BLOCK_SIZE
+        answer.f_blocks = -(-size // BLOCK_SIZE)
+        answer.f_files = files
+        answer.f_namemax = 255
+        return answer
+
+    # --- attributes
+
+    def _entry(self, node: Node, *, lasting: bool) -> EntryAttributes:
+        facts = self._filesystem.attrs(node)
+        entry = EntryAttributes()
+        entry.st_ino = facts.ino
+        entry.st_mode = facts.mode
+        entry.st_nlink = facts.nlink
+        entry.st_uid, entry.st_gid = self._owner
+        entry.st_size = facts.size
+        entry.st_blksize = BLOCK_SIZE
+        # All of the file: a smaller number makes cp and tar guess holes.
+        entry.st_blocks = -(-facts.size // 512)
+        entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = facts.mtime * 10**9
+        entry.entry_timeout = FOR_EVER if lasting else A_MOMENT
+        changes = isinstance(node, Directory) and not self._filesystem.is_lasting(facts.ino)
+        entry.attr_timeout = A_MOMENT if changes else FOR_EVER
+        return entry
+
+
+def _nothing() -> EntryAttributes:
+    """There is no such name, and there never will be: the kernel need not ask again."""
+    entry = EntryAttributes()
+    entry.st_ino = 0
+    entry.entry_timeout = FOR_EVER
+    return entry
+
+
+def _refused(name: str) -> Callable[..., Coroutine[Any, Any, None]]:
+    async def refuse(self: Operations, *args: object) -> None:
+        raise FUSEError(errno.EROFS)
+
+    refuse.__name__ = name
+    return refuse
+
+
+# The mount is read-only, so the kernel refuses these itself; should root remount it, so do we.
+for _name in (
+    *("setattr", "write", "create", "mknod", "mkdir", "symlink", "link"),
+    *("unlink", "rmdir", "rename", "setxattr", "removexattr"),
+):
+    setattr(Operations, _name, _refused(_name))

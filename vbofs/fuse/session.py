@@ -1,0 +1,76 @@
+"""One life of a mount, from init to close, as an async context manager."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pyfuse3
+import trio
+
+from ..errors import MountFailed
+from .operations import Operations
+
+log = logging.getLogger(__name__)
+
+#: Handlers that may be under way at once.  Each read that waits for the network holds one; a look
+#: at a name must find a free one beside hundreds of them.
+MOST_TASKS = 512
+
+
+class Session:
+    """A mount that the kernel knows of."""
+
+    def __init__(self, mountpoint: Path) -> None:
+        self.mountpoint = mountpoint
+
+    async def serve(self) -> None:
+        """Answer the kernel until the last reader of an unmounted file system has gone."""
+        await pyfuse3.main(min_tasks=4, max_tasks=MOST_TASKS)
+
+    async def answers(self) -> None:
+        """Return once a stat(2) of the mountpoint has come back from ``serve``."""
+        await trio.to_thread.run_sync(os.stat, self.mountpoint, abandon_on_cancel=True)
+
+
+@contextlib.asynccontextmanager
+async def mounted(
+    operations: Operations, mountpoint: Path, *, name: str, allow_other: bool
+) -> AsyncIterator[Session]:
+    """Mount, and unmount at the end if nobody did.  MountFailed with what libfuse said."""
+    options = {"ro", "default_permissions", "noatime", f"fsname={name}", "subtype=vbofs"}
+    if allow_other:
+        options.add("allow_other")
+    with _stderr() as said:
+        try:
+            pyfuse3.init(operations, str(mountpoint), options)
+        except RuntimeError as error:
+            why = " ".join(said().split()) or str(error)
+            raise MountFailed(f"cannot mount on {mountpoint}: {why}") from error
+    try:
+        yield Session(mountpoint)
+    finally:
+        # Unmounts only what is still ours: libfuse looks whether the connection is alive.
+        pyfuse3.close(unmount=True)
+
+
+@contextlib.contextmanager
+def _stderr() -> Iterator[Callable[[], str]]:
+    """Catch what libfuse and fusermount3 print straight to descriptor 2."""
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+
+        def said() -> str:
+            caught.seek(0)
+            return caught.read(4096).decode(errors="replace")
+
+        try:
+            yield said
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,188 @@
+"""Mounts as the kernel lists them: what is where, whether it lives, and how to take it down.
+
+Reads /proc/self/mountinfo (proc_pid_mountinfo(5)) and runs fusermount3 or umount; knows neither
+pyfuse3 nor the network, so every command can use it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+from .errors import (
+    AllowOtherDenied,
+    AlreadyMounted,
+    DaemonSilent,
+    FusermountMissing,
+    FuseUnavailable,
+    MountFailed,
+    MountpointDenied,
+    MountpointMissing,
+    MountpointNotADirectory,
+    MountpointNotEmpty,
+    MountpointStale,
+)
+
+FSTYPE = "fuse.vbofs"
+#: Seconds in which a stat(2) of a living mount comes back, even on a busy machine.
+PATIENCE = 10.0
+FUSE_DEVICE = Path("/dev/fuse")
+FUSE_CONF = Path("/etc/fuse.conf")
+
+
+class Mount(NamedTuple):
+    """A line of mountinfo.  *source* is what was mounted: the dataset's name, for ours."""
+
+    path: Path
+    fstype: str
+    source: str
+
+    @property
+    def is_ours(self) -> bool:
+        return self.fstype == FSTYPE
+
+
+def mounts() -> list[Mount]:
+    """Every mount that this process sees, in the order of mounting."""
+    lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    return [_parsed(line) for line in lines]
+
+
+def _parsed(line: str) -> Mount:
+    left, _, right = line.partition(" - ")
+    fstype, source, *_ = right.split(" ")
+    return Mount(Path(_unescaped(left.split(" ")[4])), fstype, _unescaped(source))
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
+def mounted_at(path: Path) -> Mount | None:
+    """What is mounted at *path*, the topmost."""
+    return next((mount for mount in reversed(mounts()) if mount.path == path), None)
+
+
+def is_dead(path: Path) -> bool:
+    """Whether the daemon behind the mount at *path* has died.  DaemonSilent if it hangs."""
+    outcome: list[int] = []
+
+    def look() -> None:
+        try:
+            os.stat(path)
+        except OSError as error:
+            outcome.append(error.errno or 0)
+        else:
+            outcome.append(0)
+
+    # A thread, for a stat(2) of a hanging mount cannot be interrupted.
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(PATIENCE)
+    if not outcome:
+        raise DaemonSilent(
+            f"{path} is mounted, but its daemon does not answer; see its log,"
+            f" or end it with: vbofs umount {path}"
+        )
+    return outcome[0] in (errno.ENOTCONN, errno.ECONNABORTED)
+
+
+def prepare(path: Path, *, allow_other: bool) -> None:
+    """Check that vbofs can be mounted at *path*; clear away a dead vbofs that stands there.
+
+    Makes nothing.  One of the mountpoint's or FUSE's errors.
+    """
+    mount = mounted_at(path)
+    if mount is not None and mount.fstype.startswith("fuse"):
+        _clear_dead(mount)
+    _check_directory(path)
+    _check_fuse(allow_other)
+
+
+def _clear_dead(mount: Mount) -> None:
+    if not is_dead(mount.path):
+        what = f"{mount.source} ({mount.fstype})"
+        raise AlreadyMounted(
+            f"{mount.path} is mounted already: {what}; unmount it with:"
+            f" {'vbofs umount' if mount.is_ours else 'umount'} {mount.path}"
+        )
+    if not mount.is_ours:
+        raise MountpointStale(
+            f"a dead mount ({mount.fstype}) stands at {mount.path};"
+            f" clear it with: fusermount3 -u -z {mount.path}"
+        )
+    unmount(mount.path, lazy=True)
+
+
+def _check_directory(path: Path) -> None:
+    try:
+        entries = os.listdir(path)
+    except FileNotFoundError:
+        _check_parent(path)
+        return
+    except NotADirectoryError as error:
+        raise MountpointNotADirectory(f"{path} is not a directory") from error
+    except PermissionError as error:
+        raise MountpointDenied(f"{path} cannot be read by this user") from error
+    except OSError as error:
+        raise MountpointStale(f"{path} cannot be used: {error.strerror}") from error
+    if entries:
+        raise MountpointNotEmpty(
+            f"{path} is not empty ({min(entries)!r}); name an empty or a new directory"
+        )
+    if not os.access(path, os.W_OK):
+        raise MountpointDenied(f"{path} cannot be written by this user, as mounting on it needs")
+
+
+def _check_parent(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise MountpointMissing(f"{path}: its parent directory does not exist; create it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise MountpointDenied(f"{path} cannot be created: {path.parent} is not yours to write")
+
+
+def _check_fuse(allow_other: bool) -> None:
+    try:
+        os.close(os.open(FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError as error:
+        raise FuseUnavailable(
+            f"{FUSE_DEVICE} is missing: load the module (modprobe fuse), or pass the device to the"
+            " container (--device /dev/fuse --cap-add SYS_ADMIN)"
+        ) from error
+    except OSError as error:
+        raise FuseUnavailable(f"{FUSE_DEVICE} cannot be opened: {error.strerror}") from error
+    if os.geteuid() == 0:
+        return
+    if shutil.which("fusermount3") is None:
+        raise FusermountMissing("fusermount3 is not installed: apt install fuse3")
+    if allow_other and not _others_allowed():
+        raise AllowOtherDenied(
+            f"--allow-other is not permitted: put the line user_allow_other into {FUSE_CONF}"
+        )
+
+
+def _others_allowed() -> bool:
+    try:
+        lines = FUSE_CONF.read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.strip() == "user_allow_other" for line in lines)
+
+
+def unmount(path: Path, *, lazy: bool = False) -> None:
+    """Take the mount at *path* down; *lazy*: names at once, the rest when its last reader goes.
+
+    MountFailed with what the system said: mostly, that it is busy.
+    """
+    command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", str(path)]
+    if shutil.which("fusermount3") is None:
+        command = ["umount", *(["-l"] if lazy else []), "--", str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise MountFailed(f"cannot unmount {path}: {' '.join(result.stderr.split())}")
