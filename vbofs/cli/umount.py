@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
+import os
+import select
 from pathlib import Path
 
 import click
 
 from .. import control, mounts
-from ..errors import DaemonSilent, MountFailed, NotMounted, VbofsError
+from ..errors import MountFailed, NotMounted, VbofsError
 from .options import settings_of
 
 #: Seconds that a daemon gets to end once its last reader has gone.
@@ -30,12 +32,8 @@ def command(mountpoint: str | None) -> None:
     try:
         mounts.unmount(path)
     except MountFailed:
-        if pid is None:
-            mounts.unmount(path, lazy=True)
-            click.echo(f"{path}: cleared away what a dead daemon left")
-            return
         mounts.unmount(path, lazy=True)
-        click.echo(f"{path} is busy: it is unmounted, and its daemon ends with the last reader")
+        click.echo(f"{path} was busy: its name is gone, its daemon ends with the last reader")
         return
     _await_end(pid)
 
@@ -44,12 +42,15 @@ def _pid(path: Path) -> int | None:
     """The daemon's process; None if it does not answer."""
     try:
         return int(control.ask(path, "status")["pid"])
-    except (NotMounted, DaemonSilent, VbofsError):
+    except VbofsError:
         return None
 
 
 def _await_end(pid: int | None) -> None:
     """Return when the daemon has let go of cache and log, so that what follows finds them free."""
-    deadline = time.monotonic() + PATIENCE
-    while pid and Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    if pid is None:
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        daemon = os.pidfd_open(pid)
+        select.select([daemon], [], [], PATIENCE)
+        os.close(daemon)
