@@ -1,0 +1,73 @@
+# make demo   the program over a sample release, on this machine alone    make demo-stop undoes it
+# make test   every check and every test, real mounts included            .ci/run calls it
+# make install, make uninstall   the command vbofs, in an environment of its own
+
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check -q
+ifeq ($(shell id -u),0)
+HOME_OF_VBOFS ?= /opt/vbofs
+BIN ?= /usr/local/bin
+else
+HOME_OF_VBOFS ?= $(HOME)/.local/share/vbofs
+BIN ?= $(HOME)/.local/bin
+endif
+
+.PHONY: demo demo-stop test lint types unit format install uninstall packages test-packages clean
+
+demo: $(VENV)/.demo
+	@$(VENV)/bin/vbofs demo start
+
+demo-stop:
+	@if [ -x $(VENV)/bin/vbofs ]; then $(VENV)/bin/vbofs demo stop; fi
+
+test: lint types unit
+
+lint: $(VENV)/.test
+	$(VENV)/bin/ruff format --check vbofs tests
+	$(VENV)/bin/ruff check vbofs tests
+
+types: $(VENV)/.test
+	$(VENV)/bin/mypy
+
+unit: $(VENV)/.test test-packages
+	$(VENV)/bin/python -m pytest
+
+format: $(VENV)/.test
+	$(VENV)/bin/ruff format vbofs tests
+	$(VENV)/bin/ruff check --fix vbofs tests
+
+$(VENV)/bin/python:
+	@$(MAKE) --no-print-directory packages
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python packages
+	@echo "Installing vbofs into $(VENV) …"
+	@$(PIP) install -e '.[demo]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python packages
+	@echo "Installing vbofs and what its tests need into $(VENV) …"
+	@$(PIP) install -e '.[test]'
+	@touch $@ $(VENV)/.demo
+
+install: packages
+	$(PYTHON) -m venv $(HOME_OF_VBOFS)
+	$(HOME_OF_VBOFS)/bin/python -m pip --disable-pip-version-check -q install .
+	mkdir -p $(BIN)
+	ln -sf $(HOME_OF_VBOFS)/bin/vbofs $(BIN)/vbofs
+	@echo "Installed $(BIN)/vbofs; now: vbofs mount ~/vbo"
+
+uninstall:
+	rm -rf $(HOME_OF_VBOFS) $(BIN)/vbofs
+	@echo "vbofs is gone; its cache, if you want that gone too: ~/.cache/vbofs"
+
+# What the system must have, found out by looking for the thing and not for Debian's name of it.
+packages:
+	@PYTHON="$(PYTHON)" sh .ci/packages build
+
+test-packages:
+	@PYTHON="$(PYTHON)" sh .ci/packages test
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
