@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import threading
@@ -72,10 +73,15 @@ def mounted_at(path: Path) -> Mount | None:
 def is_dead(path: Path) -> bool:
     """Whether the daemon behind the mount at *path* has died.  DaemonSilent if it hangs."""
     outcome: list[int] = []
+    # A name that nobody has asked for: what the kernel knows already it goes on answering itself,
+    # for a second after the daemon's death.
+    unknown = path / f".{secrets.token_hex(8)}"
 
     def look() -> None:
         try:
-            os.stat(path)
+            os.stat(unknown)
+        except FileNotFoundError:
+            outcome.append(0)
         except OSError as error:
             outcome.append(error.errno or 0)
         else:

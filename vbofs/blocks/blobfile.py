@@ -93,6 +93,7 @@ class BlobFile:
     def put(self, block: int, content: memoryview) -> bool:
         """Keep *content*, the whole of *block*; False: it was here already.  OSError: disk."""
         new = not self._marks(range(block, block + 1))[0]
+        self.used_at = time.monotonic()
         _write(self._data, content, block * BLOCK_SIZE)
         _write(self._map, struct.pack("<Q", _mark(content)), HEADER_SIZE + SLOT_SIZE * block)
         return new

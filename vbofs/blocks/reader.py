@@ -53,8 +53,11 @@ class BlobReader:
         return file.read(extent) if file else None
 
     async def _fetched(self, extent: Extent, blocks: range, ahead: range) -> memoryview:
+        # What one round brought is kept for the next: in a cache smaller than the read, each block
+        # that lands may evict those that were there.
+        loose: dict[int, bytes] = {}
         for _ in range(ROUNDS):
-            loose = await self._fetcher.have(self.blob, blocks, ahead=ahead)
+            loose.update(await self._fetcher.have(self.blob, blocks, ahead=ahead))
             answer = self._assembled(extent, loose)
             if answer is not None:
                 return answer

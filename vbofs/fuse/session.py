@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 #: Handlers that may be under way at once.  Each read that waits for the network holds one; a look
 #: at a name must find a free one beside hundreds of them.
 MOST_TASKS = 512
+#: KiB that the kernel reads ahead, and so the size of its requests; 1 MiB is FUSE's largest.
+READ_AHEAD_KB = 1024
+#: Requests that the kernel has under way without a reader waiting; its own default is 12.
+MAX_BACKGROUND = 64
 
 
 class Session:
@@ -34,7 +38,25 @@ class Session:
 
     async def answers(self) -> None:
         """Return once a stat(2) of the mountpoint has come back from ``serve``."""
-        await trio.to_thread.run_sync(os.stat, self.mountpoint, abandon_on_cancel=True)
+        facts = await trio.to_thread.run_sync(os.stat, self.mountpoint, abandon_on_cancel=True)
+        _tune(facts.st_dev)
+
+
+def _tune(device: int) -> None:
+    """Let the kernel send larger and more requests, where sysfs lets us: that takes root.
+
+    Larger requests double the throughput of sequential reads; libfuse can state neither value.
+    """
+    tunables = {
+        f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb": READ_AHEAD_KB,
+        f"/sys/fs/fuse/connections/{os.minor(device)}/max_background": MAX_BACKGROUND,
+        f"/sys/fs/fuse/connections/{os.minor(device)}/congestion_threshold": MAX_BACKGROUND,
+    }
+    for path, value in tunables.items():
+        try:
+            Path(path).write_text(str(value))
+        except OSError as error:
+            log.debug("%s stays as it is: %s", path, error)
 
 
 @contextlib.asynccontextmanager

@@ -221,14 +221,16 @@ class S3ObjectStore:
                 raise WrongResponse(f"{blob.version.key}: asked for {name} {value!r}, got {got!r}")
 
     def _pour(self, body: Any, size: int, sink: Sink) -> None:
-        while size:
-            room = sink.get_buffer()[:size]
-            got = body.readinto(room)
-            if not got:
-                raise WrongResponse(f"the body ends {size} bytes early")
-            size -= got
-            self._count(received=got)
-            sink.buffer_updated(got)
+        left = size
+        try:
+            while left:
+                got = body.readinto(sink.get_buffer()[:left])
+                if not got:
+                    raise WrongResponse(f"the body ends {left} bytes early")
+                left -= got
+                sink.buffer_updated(got)
+        finally:
+            self._count(received=size - left)
 
 
 def _client(core: botocore.session.Session, settings: Settings) -> Any:
