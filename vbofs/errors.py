@@ -24,6 +24,14 @@ class VbofsError(Exception):
     level: ClassVar[int] = logging.WARNING
 
 
+class Refused(VbofsError):
+    """A daemon reported an error of its own; *status* is the exit status that it stated."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 # --- the mountpoint
 
 

@@ -58,6 +58,7 @@ class Filesystem:
         self.tree = Tree()
         self._manifests = self.tree.add_directory(ROOT, MANIFESTS, 0)
         self._releases: dict[int, str] = {}
+        self._building: dict[int, trio.Lock] = {}
         self._handles: Counter[int] = Counter()
         self._readers: dict[int, BlobReader] = {}
         self._reads = self._read_bytes = 0
@@ -133,8 +134,10 @@ class Filesystem:
     async def _built(self, ino: int) -> Directory:
         """The directory *ino*, after building it if it is a release that is still to be built."""
         if not self._is_built(ino):
-            contents = await self._dataset.contents(self._releases[ino])
-            self.tree.fill(ino, contents.files)
+            async with self._building.setdefault(ino, trio.Lock()):
+                if not self._is_built(ino):
+                    contents = await self._dataset.contents(self._releases[ino])
+                    self.tree.fill(ino, contents.files)
         return self.tree.directory(ino)
 
     # --- news

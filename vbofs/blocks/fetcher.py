@@ -200,7 +200,8 @@ class Fetcher:
             error = failure
             self._failed += 1
             self.last_error = str(failure)
-            log.log(failure.level, "%s: %s", request.blob.version.key, failure)
+            # Whoever waits reports it; of what was fetched ahead nobody need know.
+            log.debug("%s: %s", request.blob.version.key, failure)
         except Exception as bug:
             error = bug
             self._failed += 1

@@ -65,8 +65,8 @@ class Manifest:
 
 class _File(msgspec.Struct):
     url: Annotated[str, msgspec.Meta(min_length=1, max_length=8192)]
-    version_id: Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]{1,1024}$")]
-    file_hash: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{128}$")]
+    version_id: Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]{1,1024}\Z")]
+    file_hash: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{128}\Z")]
 
 
 class _Document(msgspec.Struct):

@@ -14,8 +14,7 @@ from typing import Any
 import click
 
 from .._version import __version__
-from ..control import Refused
-from ..errors import VbofsError
+from ..errors import Refused, VbofsError
 
 VERBS = ("mount", "umount", "releases", "status", "demo")
 
@@ -61,7 +60,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except VbofsError as error:
-        click.echo(f"vbofs: {error}", err=True)
+        click.echo(f"vbofs: {' '.join(str(error).split())}", err=True)
         sys.exit(error.status if isinstance(error, Refused) else error.exit_status)
     except BrokenPipeError:
         # The reader of a pipe has had enough: vbofs releases | head.

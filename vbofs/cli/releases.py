@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import click
-import trio
 
 from .. import control, mounts
 from ..config import Settings
@@ -21,6 +20,8 @@ from .words import size
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def command(refresh: bool, as_json: bool, **options: Any) -> None:
     """What is published, what is mounted, and how large each release is."""
+    import trio
+
     settings = settings_of(options)
     mounted = _mounted(settings, refresh=refresh)
     rows = trio.run(_rows, settings, mounted)

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from .. import control, mounts, systemd
+from .. import mounts, systemd
 from .._version import __version__
 from ..blocks.fetcher import Fetcher
 from ..blocks.store import BlockStore, open_store
 from ..config import Settings
+from ..control import server as control
 from ..dataset import Dataset
 from ..errors import MountpointDenied, VbofsError
 from ..filesystem import Filesystem

@@ -17,8 +17,7 @@ import platformdirs
 import trio
 
 from ..config import Settings
-from ..control import Refused
-from ..errors import LogUnwritable, VbofsError
+from ..errors import LogUnwritable, Refused, VbofsError
 from . import serve
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ the prefix's root (an answer of its day), the manifests themselves, and what fac
 Manifests are checked when they are first seen, so that a bad one never becomes a directory; it is
 reported, and the others stay.
 
-All shared state changes between two awaits; tasks that want the same release wait for one of them.
+All shared state changes between two awaits.
 """
 
 from __future__ import annotations
@@ -87,7 +87,6 @@ class Dataset:
         self._folder = settings.cache_dir / "datasets" / _folder_name(settings)
         self._kept_listing = Kept(self._folder / "listing", Listing)
         self._facts = FactBook(remote, settings, self._folder)
-        self._building: dict[str, trio.Lock] = {}
         self._checking = trio.Lock()
         self._checked = -1e9  # On trio's clock; kept.checked is on the world's.
         self.listing = self._kept_listing.load() or Listing()
@@ -250,10 +249,8 @@ class Dataset:
         listing has shown.  A file that is gone from the bucket is left out, and said to be.
         """
         document = self.releases[release]
-        async with self._building.setdefault(release, trio.Lock()):
-            manifest = await self._manifest(document)
-            entries = manifest.entries
-            facts = await self._facts.of([entry.version for entry in entries])
+        entries = (await self._manifest(document)).entries
+        facts = await self._facts.of([entry.version for entry in entries])
         files = tuple(
             (entry.path, Blob(entry.version, *facts[entry.version], entry.digest))
             for entry in entries

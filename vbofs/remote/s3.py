@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -39,6 +40,8 @@ T = TypeVar("T")
 #: Seconds.  A read time-out is a stall: no byte for that long.
 CONNECT_TIMEOUT = 10
 READ_TIMEOUT = 15
+#: Bytes in that time, less than a modem's: below it another connection is worth a try.
+LEAST_PROGRESS = 16 << 10
 #: Seconds: a URL is signed for an hour and used for a quarter of one.
 SIGNED_FOR = 3600
 SIGNED_URL_LIFE = 900
@@ -129,6 +132,7 @@ class S3ObjectStore:
     def _version_page(self, asked: dict[str, Any], marker: Mapping[str, str] | None) -> Page:
         self._count(list=1)
         answer = self._client.list_object_versions(**asked, **(marker or {}))
+        _check_listing(answer, asked["Prefix"])
         listed = [self._listed(item) for item in answer.get("Versions", [])]
         if not answer.get("IsTruncated"):
             return Page(listed, None)
@@ -144,6 +148,7 @@ class S3ObjectStore:
         """The same where ListObjectVersions is denied: current objects, their versions unnamed."""
         self._count(list=1)
         answer = self._client.list_objects_v2(**asked, **(marker or {}))
+        _check_listing(answer, asked["Prefix"])
         listed = [self._listed({**item, "VersionId": ""}) for item in answer.get("Contents", [])]
         if not answer.get("IsTruncated"):
             return Page(listed, None)
@@ -222,6 +227,7 @@ class S3ObjectStore:
 
     def _pour(self, body: Any, size: int, sink: Sink) -> None:
         left = size
+        pace = Pace()
         try:
             while left:
                 got = body.readinto(sink.get_buffer()[:left])
@@ -229,8 +235,25 @@ class S3ObjectStore:
                     raise WrongResponse(f"the body ends {left} bytes early")
                 left -= got
                 sink.buffer_updated(got)
+                pace.check(size - left)
         finally:
             self._count(received=size - left)
+
+
+class Pace:
+    """Notices a body that trickles: a socket's time-out is content with a byte now and then."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._had = 0
+
+    def check(self, had: int) -> None:
+        """*had* bytes have come so far; RemoteError if hardly any of them came lately."""
+        now = time.monotonic()
+        if now - self._since > READ_TIMEOUT:
+            if had - self._had < LEAST_PROGRESS:
+                raise RemoteError(f"only {had - self._had} bytes came in {READ_TIMEOUT} s")
+            self._since, self._had = now, had
 
 
 def _client(core: botocore.session.Session, settings: Settings) -> Any:
@@ -258,6 +281,14 @@ def _stay_in_region(params: dict[str, Any], **_: object) -> None:
     """Keep botocore from following a redirect to another region: the data plane would not, and a
     server that we were told to use has no say in where else we go."""
     params["context"].setdefault("s3_redirect", {})["redirected"] = True
+
+
+def _check_listing(answer: Mapping[str, Any], prefix: str) -> None:
+    """A proxy's or a hotel's page of HTML is XML enough for botocore: a listing of nothing."""
+    if "IsTruncated" not in answer:
+        raise WrongResponse(
+            f"the listing of {prefix} is something else; a proxy or a sign-in page may answer"
+        )
 
 
 def _facts(item: Mapping[str, Any], size: str) -> ObjectFacts:

@@ -1,0 +1,79 @@
+"""The socket by which commands talk to a running daemon: one line of JSON there, one back.
+
+A request is ``{"vbofs": 1, "verb": "status"}``; the answer is ``{"ok": …}`` or ``{"error": "…",
+"exit_status": n}``.  The socket lies in a directory that only its owner may enter, and that is
+what keeps others out: no request carries a secret.  The daemon's side is in server.py; this one
+does without trio, for commands start often.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import DaemonSilent, NotMounted, Refused
+
+PROTOCOL = 1
+#: Seconds that one question may take.
+PATIENCE = 30.0
+
+
+def runtime_dir() -> Path:
+    """Where this user's sockets lie, made if need be.  DaemonSilent if somebody else made it."""
+    # Not every login sets the variable, and daemon and command must find the same place.
+    stated = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+    if Path(stated).is_dir():
+        path = Path(stated, "vbofs")
+    elif os.geteuid() == 0:
+        path = Path("/run/vbofs")
+    else:
+        path = Path(f"/tmp/vbofs-{os.geteuid()}")
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    facts = path.lstat()
+    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
+        raise DaemonSilent(f"{path} is not a directory that only you can enter; remove it")
+    return path
+
+
+def socket_name(mountpoint: Path) -> str:
+    """The file name of a mount's socket."""
+    return hashlib.blake2b(os.fsencode(mountpoint), digest_size=12).hexdigest() + ".sock"
+
+
+@contextlib.contextmanager
+def address(mountpoint: Path) -> Iterator[str]:
+    """An address of any length: sun_path has room for 108 bytes, a directory's descriptor has
+    room for all."""
+    folder = os.open(runtime_dir(), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{socket_name(mountpoint)}"
+    finally:
+        os.close(folder)
+
+
+def ask(mountpoint: Path, verb: str) -> Any:
+    """What the daemon of *mountpoint* answers.  NotMounted, DaemonSilent or Refused."""
+    request = json.dumps({"vbofs": PROTOCOL, "verb": verb}).encode() + b"\n"
+    try:
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as daemon,
+            address(mountpoint) as where,
+        ):
+            daemon.settimeout(PATIENCE)
+            daemon.connect(where)
+            daemon.sendall(request)
+            answer = json.loads(daemon.makefile("rb").readline())
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise NotMounted(f"no vbofs of this user is mounted at {mountpoint}") from error
+    except (OSError, ValueError) as error:
+        raise DaemonSilent(f"the daemon of {mountpoint} does not answer: {error}") from error
+    if "error" in answer:
+        raise Refused(answer["error"], int(answer.get("exit_status", 1)))
+    return answer["ok"]

@@ -1,0 +1,101 @@
+"""The daemon's side of the control socket."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from ..errors import DaemonSilent, VbofsError
+from . import PATIENCE, PROTOCOL, address, runtime_dir, socket_name
+
+log = logging.getLogger(__name__)
+
+#: Bytes.
+LONGEST_LINE = 1 << 20
+
+Verbs = Mapping[str, Callable[[], Awaitable[Any]]]
+
+
+@contextlib.asynccontextmanager
+async def _listening(mountpoint: Path) -> AsyncIterator[trio.SocketListener]:
+    listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    path = runtime_dir() / socket_name(mountpoint)
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()  # Left by a daemon that died; a living one would hold the mountpoint.
+    with address(mountpoint) as where:
+        await listener.bind(where)
+    inode = path.stat().st_ino
+    listener.listen(16)
+    try:
+        yield trio.SocketListener(listener)
+    finally:
+        listener.close()
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_ino == inode:  # Not the socket of the daemon that came after us.
+                path.unlink()
+
+
+async def serve(
+    mountpoint: Path,
+    verbs: Verbs,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer *verbs* until cancelled.  A mount that cannot have a socket does without."""
+    try:
+        async with _listening(mountpoint) as listener:
+            task_status.started()
+
+            async def answer(stream: trio.SocketStream) -> None:
+                await _answer(stream, verbs)
+
+            await trio.serve_listeners(answer, [listener])
+    except (OSError, DaemonSilent) as error:
+        log.warning("no control socket, so vbofs status will not see this mount: %s", error)
+        task_status.started()
+
+
+async def _answer(stream: trio.SocketStream, verbs: Verbs) -> None:
+    try:
+        with trio.move_on_after(PATIENCE):
+            line = await _line(stream)
+            answer = await _outcome(line, verbs)
+            await stream.send_all(json.dumps(answer).encode() + b"\n")
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        log.debug("a client of the control socket went away")
+    finally:
+        with trio.move_on_after(0) as hurry:
+            hurry.shield = True
+            await stream.aclose()
+
+
+async def _line(stream: trio.SocketStream) -> bytes:
+    line = b""
+    while not line.endswith(b"\n") and len(line) < LONGEST_LINE:
+        more = await stream.receive_some(65536)
+        if not more:
+            break
+        line += more
+    return line
+
+
+async def _outcome(line: bytes, verbs: Verbs) -> dict[str, Any]:
+    try:
+        request = json.loads(line)
+        if request["vbofs"] != PROTOCOL:
+            return {"error": f"the daemon speaks protocol {PROTOCOL}; remount with this vbofs"}
+        return {"ok": await verbs[request["verb"]]()}
+    except VbofsError as error:
+        return {"error": str(error), "exit_status": error.exit_status}
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return {"error": "the daemon does not know that request"}
+    except Exception as bug:
+        log.exception("control: a bug; the mount goes on")
+        return {"error": f"a bug in the daemon: {bug!r}; see its log"}
