@@ -212,7 +212,7 @@ def _absolute(path: Path) -> Path:
 def _check_names(settings: Settings) -> None:
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", settings.bucket):
         raise SettingsInvalid(f"--bucket: {settings.bucket!r} is not the name of an S3 bucket")
-    if not re.fullmatch(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*", settings.project):
+    if not re.fullmatch(r"(/[\w-][\w.-]*)+", "/" + settings.project, re.ASCII):
         raise SettingsInvalid(f"--project: {settings.project!r} is not a prefix in a bucket")
     if not re.fullmatch(r"[a-z0-9-]+", settings.region):
         raise SettingsInvalid(f"--region: {settings.region!r} is not a region; write us-west-2")

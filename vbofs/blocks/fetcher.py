@@ -11,16 +11,18 @@ Invariants, all of them kept between two awaits of the one trio thread:
 * Demand never waits behind anything else: it is taken from the queue first, and other requests
   leave it a share of the connections.
 
-Blocks land one by one while a request is still under way.  They are checksummed and written by the
-remote's worker thread, in ``_BlockSink``; the trio thread only wakes the waiters.
+Blocks that are waited for land one by one while their request is still under way.  They are
+checksummed and written by the remote's worker thread, in ``_BlockSink``; the trio thread only wakes
+the waiters.
 """
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import itertools
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import trio
@@ -62,6 +64,9 @@ class _Request:
     priority: Priority
     serial: int
     flights: dict[int, Flight]
+    #: Written by the sink: blocks that are complete, and those of them announced one by one.
+    complete: set[int] = field(default_factory=set)
+    announced: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,13 @@ class Fetcher:
         self._request(blob, missing, Priority.DEMAND)
         waited = {block: self._flights[blob.ident, block] for block in missing}
         self.want(blob, ahead)
-        await _all_landed(waited.values())
+        with _waiting_for(waited.values()):
+            # Counted, then looked again; the sink writes, then looks at the count.  So a block
+            # that a thread completes meanwhile is either found here or announced to us.
+            for block in waited.keys() - self._missing(blob, blocks):
+                del waited[block]
+            for flight in waited.values():
+                await flight.landed.wait()
         for flight in waited.values():
             if flight.error is not None:
                 raise BlockUnavailable(f"{blob.version.key}: {flight.error}") from flight.error
@@ -190,11 +201,10 @@ class Fetcher:
         error: Exception = BlockUnavailable("the mount is going away")
         try:
             extent = span(request.blocks, request.blob.size)
-            sink = self._sink(request)
-            await self._remote.fetch(request.blob, extent, sink)
-            if sink.complete:
-                # Its last words may still be on their way to this thread.
-                await _all_landed(list(request.flights.values()))
+            await self._remote.fetch(request.blob, extent, self._sink(request))
+            # The last announcements may still be on their way to this thread.
+            for flight in [request.flights[b] for b in request.announced & set(request.flights)]:
+                await flight.landed.wait()
             error = BlockUnavailable("the answer ended early")
         except VbofsError as failure:
             error = failure
@@ -216,7 +226,7 @@ class Fetcher:
     def _sink(self, request: _Request) -> _BlockSink:
         token = trio.lowlevel.current_trio_token()
 
-        def announce(block: int, content: bytes | None) -> None:
+        def announce(block: int, content: bytes) -> None:
             try:
                 token.run_sync_soon(self._land, request, block, content)
             except trio.RunFinishedError:
@@ -224,7 +234,7 @@ class Fetcher:
 
         return _BlockSink(request, self._store, announce)
 
-    def _land(self, request: _Request, block: int, content: bytes | None) -> None:
+    def _land(self, request: _Request, block: int, content: bytes) -> None:
         flight = request.flights.pop(block, None)
         if flight is None:
             return  # It was landed with an error when its request was cancelled.
@@ -233,37 +243,40 @@ class Fetcher:
         flight.landed.set()
 
     def _land_all(self, request: _Request, error: Exception) -> None:
-        """Land what is left of *request*: its waiters see *error*."""
+        """Land what is left of *request*: who waits for a block that is not here sees *error*."""
         for block, flight in request.flights.items():
-            flight.error = error
+            if block not in request.complete:
+                flight.error = error
             del self._flights[request.blob.ident, block]
             flight.landed.set()
         request.flights.clear()
 
 
-async def _all_landed(flights: Collection[Flight]) -> None:
-    for flight in flights:
+@contextlib.contextmanager
+def _waiting_for(flights: Iterable[Flight]) -> Iterator[None]:
+    counted = list(flights)
+    for flight in counted:
         flight.waiters += 1
     try:
-        for flight in flights:
-            await flight.landed.wait()
+        yield
     finally:
-        for flight in flights:
+        for flight in counted:
             flight.waiters -= 1
 
 
 class _BlockSink:
-    """Gathers the bytes of a request into blocks; keeps and announces each as it is complete.
+    """Gathers the bytes of a request into blocks, and keeps each as it is complete.
 
-    Runs in the remote's worker thread.  It reads ``Flight.waiters`` without a lock: a reader who
-    comes a moment too late to be counted finds the block on disk.
+    Runs in the remote's worker thread.  A block is announced at once if somebody waits for it or
+    if the disk refuses it; waking the trio thread for each of the others would cost more than
+    fetching them.  ``Flight.waiters`` is read without a lock: see ``Fetcher.have``.
     """
 
     def __init__(
         self,
         request: _Request,
         store: BlockStore,
-        announce: Callable[[int, bytes | None], None],
+        announce: Callable[[int, bytes], None],
     ) -> None:
         self._request = request
         self._store = store
@@ -271,11 +284,6 @@ class _BlockSink:
         self._buffer = memoryview(bytearray(BLOCK_SIZE))
         self._blocks = iter(request.blocks)
         self._begin()
-
-    @property
-    def complete(self) -> bool:
-        """Every block of the request has been announced."""
-        return self._block < 0
 
     def _begin(self) -> None:
         self._filled = 0
@@ -295,6 +303,8 @@ class _BlockSink:
     def _complete(self) -> None:
         content, request = self._buffer[: self._size], self._request
         kept = request.file is not None and self._store.put(request.file, self._block, content)
+        request.complete.add(self._block)
         flight = request.flights.get(self._block)
-        wanted = flight is not None and (flight.waiters or not kept)
-        self._announce(self._block, bytes(content) if wanted else None)
+        if flight is not None and (flight.waiters or not kept):
+            request.announced.add(self._block)
+            self._announce(self._block, bytes(content))

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from ..model import Extent
+from .extents import PART_SIZE
 
 #: Streams followed per open file.
 STREAMS = 8
@@ -76,7 +77,10 @@ class ReadAhead:
         wider = max(FIRST_WINDOW, 2 * stream.window)
         stream.window = min(wider, self._largest, max(FIRST_WINDOW, 2 * stream.length))
         start = max(stream.promised, stream.head)
-        stop = min(stream.head + stream.window, self._size)
+        stop = stream.head + stream.window
+        if stream.window >= 2 * PART_SIZE:
+            stop -= stop % PART_SIZE  # Whole parts: fewer requests, and the same for everybody.
+        stop = min(stop, self._size)
         if start >= stop:
             return NOTHING
         stream.promised = stop
