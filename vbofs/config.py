@@ -62,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache_dir: Path = msgspec.field(default_factory=lambda: platformdirs.user_cache_path("vbofs"))
     #: Bytes; None: a fifth of the disk, 100 GB at the most.
     cache_size: int | None = None
+    #: Bytes of the disk that the cache leaves free; None: a twentieth.
+    keep_free: int | None = None
     allow_other: bool = False
     log_file: Path | None = None
     verbose: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -138,7 +140,7 @@ def _suggestion(word: str, known: Iterable[str]) -> str:
 def _checked(label: str, name: str, value: object) -> object:
     """*value* as field *name* wants it; strings are parsed, for a variable has nothing else."""
     try:
-        if name == "cache_size":
+        if name in ("cache_size", "keep_free"):
             value = parse_size(value)
         elif name == "release":
             value = _release_names(value)

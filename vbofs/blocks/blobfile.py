@@ -16,17 +16,20 @@ process with SIGBUS, and the mount with it.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import logging
 import os
 import secrets
 import struct
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import xxhash
 
 from ..model import Blob, Extent
-from .extents import BLOCK_SIZE, block_count, covering, span
+from .extents import BLOCK_SIZE, BLOCKS_PER_PART, block_count, covering, span
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,13 @@ FORMAT = 1
 _HEADER = struct.Struct("<8sIIQ16s")
 HEADER_SIZE = 64
 SLOT_SIZE = 8
+#: Seconds between two stamps of a blob in use, for those who evict in another process.
+STAMP_INTERVAL = 300.0
+
+#: FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, from <linux/falloc.h>.
+_PUNCH_HOLE = 1 | 2
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 
 
 class BlobFile:
@@ -44,10 +54,15 @@ class BlobFile:
     OSError from the constructor: the disk refuses.  Safe to use from several threads.
     """
 
-    def __init__(self, path: Path, blob: Blob) -> None:
+    def __init__(
+        self, path: Path, blob: Blob, note_damage: Callable[[int], None] = lambda blocks: None
+    ) -> None:
         self.blob = blob
-        self.used_at = time.monotonic()
-        self.damaged = 0
+        self.opened_at = time.time()
+        #: When each part was used last, in seconds since 1970, as far as this object knows.
+        self.used_at: dict[int, float] = {}
+        self._note_damage = note_damage
+        self._stamped_at = 0.0
         self._map = self._data = -1
         self._map = _open_map(path.with_name(path.name + ".map"), blob)
         self._data = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -77,7 +92,7 @@ class BlobFile:
         marks = self._marks(blocks)
         if 0 in marks:
             return None
-        self.used_at = time.monotonic()
+        self._use(blocks)
         whole = span(blocks, self.blob.size)
         try:
             view = memoryview(os.pread(self._data, whole.size, whole.start))
@@ -86,17 +101,35 @@ class BlobFile:
             view = memoryview(b"")
         damaged = [b for n, b in enumerate(blocks) if not _is_sound(view, n, marks[n])]
         if damaged:
-            self._forget(damaged)
+            log.info("%r: blocks %s are not what was written; fetched again", self, damaged)
+            self._note_damage(len(damaged))
+            with contextlib.suppress(OSError):
+                self.forget(damaged)
             return None
         return view[extent.start - whole.start : extent.stop - whole.start]
 
-    def put(self, block: int, content: memoryview) -> bool:
-        """Keep *content*, the whole of *block*; False: it was here already.  OSError: disk."""
-        new = not self._marks(range(block, block + 1))[0]
-        self.used_at = time.monotonic()
+    def put(self, block: int, content: memoryview) -> None:
+        """Keep *content*, the whole of *block*.  OSError: the disk refuses."""
+        self._use(range(block, block + 1))
         _write(self._data, content, block * BLOCK_SIZE)
         _write(self._map, struct.pack("<Q", _mark(content)), HEADER_SIZE + SLOT_SIZE * block)
-        return new
+
+    def forget(self, blocks: Iterable[int]) -> None:
+        """Make misses of *blocks*.  OSError: the disk refuses."""
+        for block in blocks:
+            _write(self._map, b"\0" * SLOT_SIZE, HEADER_SIZE + SLOT_SIZE * block)
+
+    def punch(self, extent: Extent) -> None:
+        """Give the room of *extent* back to the disk.  Its blocks must have been forgotten."""
+        if _libc.fallocate(self._data, _PUNCH_HOLE, extent.start, extent.size) == 0:
+            return
+        number = ctypes.get_errno()
+        if number not in (errno.EOPNOTSUPP, errno.ENOSYS):
+            raise OSError(number, os.strerror(number))
+        # A disk that knows no holes: all of the blob goes, whatever else was in it.
+        self.forget(range(block_count(self.blob.size)))
+        os.ftruncate(self._data, 0)
+        os.ftruncate(self._data, self.blob.size)
 
     def _marks(self, blocks: range) -> tuple[int, ...]:
         size = SLOT_SIZE * len(blocks)
@@ -107,12 +140,14 @@ class BlobFile:
         # A map that somebody cut short has no opinion on the rest.
         return struct.unpack(f"<{len(blocks)}Q", slots.ljust(size, b"\0"))
 
-    def _forget(self, damaged: list[int]) -> None:
-        self.damaged += len(damaged)
-        log.info("%r: blocks %s are not what was written; they are fetched again", self, damaged)
-        for block in damaged:
+    def _use(self, blocks: range) -> None:
+        now = time.time()
+        for part in {blocks[0] // BLOCKS_PER_PART, blocks[-1] // BLOCKS_PER_PART}:
+            self.used_at[part] = now
+        if now - self._stamped_at > STAMP_INTERVAL:
+            self._stamped_at = now
             with contextlib.suppress(OSError):
-                _write(self._map, b"\0" * SLOT_SIZE, HEADER_SIZE + SLOT_SIZE * block)
+                os.utime(self._map)
 
 
 def _is_sound(view: memoryview, nth: int, mark: int) -> bool:

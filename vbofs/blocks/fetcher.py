@@ -138,7 +138,7 @@ class Fetcher:
     def want(self, blob: Blob, blocks: range) -> None:
         """Have *blocks* fetched some time; those on their way already are left as they are."""
         file = self._store.file(blob)
-        if file is None:
+        if file is None or self._store.takes_none:
             return  # With nowhere to keep them, they would be thrown away and fetched again.
         missing = [b for b in file.missing(blocks) if (blob.ident, b) not in self._flights]
         self._request(blob, missing, Priority.READ_AHEAD)

@@ -1,21 +1,20 @@
 """The block store: all blobs on disk, and how much room they may take.  Knows no network.
 
 ``blobs/<aa>/<ident>`` holds a blob's bytes, ``<ident>.map`` beside it says which (see blobfile.py).
-Room is counted at every write.  When the limit is passed, the blobs used longest ago are emptied,
-whole, until a tenth is free; a blob larger than the cache empties itself, and every read is served
-all the same, for a block goes to its reader from memory.
+Room is found before every write: when it would pass the limit, or leave too little of the disk
+free, what was used longest ago is evicted (see space.py), parts of open files too.  Where there is
+none to be found a block is not kept, and goes to its reader from memory all the same.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,19 +22,27 @@ from cachetools import LRUCache
 
 from ..errors import CacheFull, CacheTooNew, CacheUnwritable
 from ..model import Blob
-from .blobfile import FORMAT, HEADER_SIZE, BlobFile
+from .blobfile import FORMAT, BlobFile
+from .space import candidates, disk_free, disk_usage
 
 log = logging.getLogger(__name__)
 
 #: Bytes: the default size is a fifth of the disk, and no more than this.
 LARGEST_DEFAULT = 100 * 1000**3
-#: What is left of a full cache after making room.
-LOW_WATER = 0.9
+#: Bytes: of a full cache a tenth is evicted at once, but no more than this.
+MOST_SPARE = 1000**3
+#: The share of the disk that is left free if nothing else is said.
+FREE_SHARE = 20
+#: Bytes written between two looks at what the disk says: other daemons write there too.
+RESCAN = 256 << 20
+#: Seconds for which a cache that found nothing to evict does not look again.
+DESPAIR = 10.0
 
 
 @dataclass(frozen=True)
 class StoreStatistics:
-    """*used* and *limit* in bytes of disk; counts since the daemon began."""
+    """*used* and *limit* in bytes of disk, *evicted* in bytes; since the daemon began, as are
+    *damaged* and *refused*, in blocks."""
 
     used: int
     limit: int
@@ -45,23 +52,32 @@ class StoreStatistics:
 
 
 class BlockStore:
-    """Blobs under *folder*, which ``open_store`` has prepared; *limit* in bytes of disk."""
+    """Blobs under *folder*, which ``open_store`` has prepared.
 
-    def __init__(self, folder: Path, limit: int, *, open_files: int = 256) -> None:
+    At most *limit* bytes, and at least *keep_free* bytes of the disk left to others.
+    """
+
+    def __init__(
+        self, folder: Path, limit: int, *, keep_free: int = 0, open_files: int = 256
+    ) -> None:
         self.folder = folder
         self._limit = limit
+        self._keep_free = keep_free
         self._lock = threading.Lock()
-        self._used = _disk_usage(folder)
-        self._evicted = self._refused = self._damaged_before = 0
+        self._evicting = threading.Lock()
+        # Unknown until the first write: a huge old cache does not slow the mount.
+        self._used: int | None = None
+        self._unseen = 0
+        self._hopeless_until = 0.0
+        self._evicted = self._refused = self._damaged = 0
         self._files: LRUCache[str, BlobFile] = LRUCache(open_files)
 
     def __repr__(self) -> str:
         return f"<BlockStore {self.folder}, {self._used} of {self._limit} bytes>"
 
     def statistics(self) -> StoreStatistics:
-        with self._lock:
-            damaged = sum(file.damaged for file in self._files.values())
-            return StoreStatistics(self._used, self._limit, damaged, self._evicted, self._refused)
+        used = self._used if self._used is not None else disk_usage(self.folder)
+        return StoreStatistics(used, self._limit, self._damaged, self._evicted, self._refused)
 
     def file(self, blob: Blob) -> BlobFile | None:
         """The blob's place on disk; None: the disk refuses, and all its blocks are misses."""
@@ -70,23 +86,25 @@ class BlockStore:
             file = self._files.get(ident)
             if file is None:
                 try:
-                    file = self._files[ident] = BlobFile(self._path(ident), blob)
+                    file = BlobFile(self._path(ident), blob, self._note_damage)
+                    self._files[ident] = file
                 except OSError as error:
-                    self._refuse(error)
+                    self._refuse(str(error))
             return file
 
     def put(self, file: BlobFile, block: int, content: memoryview) -> bool:
         """Keep a block that has been checked; False: the disk refuses.  For any thread."""
-        for attempt in range(2):
-            try:
-                if file.put(block, content):
-                    self._grow(len(content))
-                return True
-            except OSError as error:
-                if error.errno != errno.ENOSPC or attempt or not self._make_room(len(content)):
-                    self._refuse(error)
-                    return False
-        return False
+        try:
+            if not self._has_room(len(content)):
+                self._refuse("there is no room, and nothing to evict")
+                return False
+            file.put(block, content)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                self._make_room(len(content))  # For the next one; this one goes unkept.
+            self._refuse(str(error))
+            return False
+        return True
 
     def cached_bytes(self, blob: Blob) -> int:
         """Bytes of disk that the blob takes."""
@@ -95,73 +113,65 @@ class BlockStore:
         except OSError:
             return 0
 
+    @property
+    def takes_none(self) -> bool:
+        """The last look found no room; blocks fetched ahead would be thrown away."""
+        return time.monotonic() < self._hopeless_until
+
     def _path(self, ident: str) -> Path:
         return self.folder / ident[:2] / ident
 
-    def _refuse(self, error: OSError) -> None:
+    def _refuse(self, why: str) -> None:
         if not self._refused:
-            log.warning("the cache disk refuses, so blocks are not kept: %s", error)
+            log.warning("the cache takes no more, so blocks are not kept: %s", why)
         self._refused += 1
 
-    def _grow(self, size: int) -> None:
+    def _note_damage(self, blocks: int) -> None:
+        self._damaged += blocks
+
+    # --- room
+
+    def _has_room(self, size: int) -> bool:
+        """Count *size* more bytes; make room first if the limit or the disk demands it."""
+        if self.takes_none:
+            return False
         with self._lock:
+            if self._used is None or self._unseen > RESCAN:
+                self._used, self._unseen = disk_usage(self.folder), 0
             self._used += size
-            full = self._used > self._limit
-        if full:
-            self._make_room(size)
+            self._unseen += size
+            short = self._used > self._limit
+        if short or disk_free(self.folder) - size < self._keep_free:
+            return self._make_room(size)
+        return True
 
     def _make_room(self, size: int) -> bool:
-        """Empty blobs, those used longest ago first; False: there was nothing to empty."""
-        with self._lock:
-            self._used = _disk_usage(self.folder)  # Other daemons write here too.
-            excess = max(size, self._used - int(self._limit * LOW_WATER))
+        """Evict what was used longest ago; False: there is nothing left that would help."""
+        with self._evicting:
+            used, free = disk_usage(self.folder), disk_free(self.folder)
+            spare = min(used // 10, MOST_SPARE)
+            excess = max(used + size - self._limit, self._keep_free + size - free)
             freed = 0
-            for path, room in self._by_last_use():
-                if freed >= excess:
-                    break
-                freed += room if _empty(path) else 0
-                self._evicted += 1
-            self._used = max(0, self._used - freed)
-        log.info("the cache is full: %d bytes were evicted", freed)
-        return freed > 0
-
-    def _by_last_use(self) -> list[tuple[Path, int]]:
-        """Blobs that take room, with the bytes; one that is open here is younger than any other."""
-        ranked = []
-        for path, facts in _blobs(self.folder):
-            if facts.st_blocks:
-                file = self._files.get(path.name)
-                rank = (1, file.used_at) if file else (0, facts.st_mtime)
-                ranked.append((rank, path, facts.st_blocks * 512))
-        return [(path, room) for _, path, room in sorted(ranked)]
+            # While this thread waited for its turn, another may have made all the room needed.
+            if excess > 0:
+                with self._lock:
+                    files = dict(self._files)
+                for candidate in candidates(self.folder, files):
+                    if freed >= excess + spare:
+                        break
+                    freed += candidate.drop()
+                self._evicted += freed
+                log.info("%d bytes were evicted to make room", freed)
+            with self._lock:
+                self._used, self._unseen = max(0, used - freed), 0
+            if freed < excess:
+                self._hopeless_until = time.monotonic() + DESPAIR
+            return freed >= excess
 
 
-def _blobs(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    for path in folder.glob("??/*"):
-        if "." not in path.name:
-            with contextlib.suppress(OSError):  # Gone since it was listed.
-                yield path, path.stat()
-
-
-def _disk_usage(folder: Path) -> int:
-    return sum(facts.st_blocks * 512 for _, facts in _blobs(folder))
-
-
-def _empty(path: Path) -> bool:
-    """Forget the blob at *path*, map first: see ``BlobFile`` on who may be reading."""
-    try:
-        with open(path.with_name(path.name + ".map"), "r+b") as marks, open(path, "r+b") as data:
-            for file, kept in ((marks, HEADER_SIZE), (data, 0)):
-                size = os.fstat(file.fileno()).st_size
-                os.ftruncate(file.fileno(), kept)
-                os.ftruncate(file.fileno(), size)
-    except OSError as error:
-        log.warning("%s: cannot be evicted: %s", path, error)
-        return False
-    return True
-
-
-def open_store(cache_dir: Path, limit: int | None, *, open_files: int = 256) -> BlockStore:
+def open_store(
+    cache_dir: Path, limit: int | None, *, keep_free: int | None = None, open_files: int = 256
+) -> BlockStore:
     """Make *cache_dir* ready and open its store; CacheUnwritable, CacheFull or CacheTooNew."""
     blobs = cache_dir / "blobs"
     try:
@@ -169,11 +179,15 @@ def open_store(cache_dir: Path, limit: int | None, *, open_files: int = 256) -> 
         _check_format(cache_dir)
         blobs.mkdir(exist_ok=True, mode=0o700)
         _check_writable(blobs)
-        if limit is None:
-            limit = min(shutil.disk_usage(cache_dir).total // 5, LARGEST_DEFAULT)
+        total = shutil.disk_usage(cache_dir).total
     except OSError as error:
         raise _refusal(cache_dir, error) from error
-    return BlockStore(blobs, limit, open_files=open_files)
+    return BlockStore(
+        blobs,
+        min(total // 5, LARGEST_DEFAULT) if limit is None else limit,
+        keep_free=total // FREE_SHARE if keep_free is None else keep_free,
+        open_files=open_files,
+    )
 
 
 def _refusal(cache_dir: Path, error: OSError) -> CacheFull | CacheUnwritable:

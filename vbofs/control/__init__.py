@@ -21,8 +21,9 @@ from typing import Any
 from ..errors import DaemonSilent, NotMounted, Refused
 
 PROTOCOL = 1
-#: Seconds that one question may take.
+#: Seconds that one question may take; and one that looks at nothing but the daemon's memory.
 PATIENCE = 30.0
+STATUS_PATIENCE = 5.0
 
 
 def runtime_dir() -> Path:
@@ -66,7 +67,7 @@ def ask(mountpoint: Path, verb: str) -> Any:
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as daemon,
             address(mountpoint) as where,
         ):
-            daemon.settimeout(PATIENCE)
+            daemon.settimeout(STATUS_PATIENCE if verb == "status" else PATIENCE)
             daemon.connect(where)
             daemon.sendall(request)
             answer = json.loads(daemon.makefile("rb").readline())

@@ -48,7 +48,12 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     Any error before *ready* leaves nothing mounted and no directory made.
     """
     mounts.prepare(settings.mountpoint, allow_other=settings.allow_other)
-    store = open_store(settings.cache_dir, settings.cache_size, open_files=_most_files())
+    store = open_store(
+        settings.cache_dir,
+        settings.cache_size,
+        keep_free=settings.keep_free,
+        open_files=_most_files(),
+    )
     with _closing(_remote(settings)) as remote:
         retrying = Retrying(remote, settings.timeout)
         impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))

@@ -90,6 +90,8 @@ class Dataset:
         self._checking = trio.Lock()
         self._checked = -1e9  # On trio's clock; kept.checked is on the world's.
         self.listing = self._kept_listing.load() or Listing()
+        # Whoever has been shown a release keeps it: no directory vanishes under its readers.
+        self._withdrawn: list[Document] = []
 
     def __repr__(self) -> str:
         return f"<Dataset {self._settings.dataset} {list(self.releases)}>"
@@ -111,7 +113,8 @@ class Dataset:
     @property
     def releases(self) -> dict[str, Document]:
         """The good manifests of the releases that are to be shown, oldest release first."""
-        good = {m.release: m for m in self.listing.manifests if not m.flaw}
+        known = [*self._withdrawn, *self.listing.manifests]
+        good = {m.release: m for m in known if not m.flaw}
         ordered = sorted(good, key=semver.Version.parse)
         wanted = {ordered[-1] if r == "latest" else r for r in self._settings.release if ordered}
         return {r: good[r] for r in ordered if not wanted or r in wanted}
@@ -161,21 +164,27 @@ class Dataset:
     async def refresh_if_due(self) -> bool:
         """Look for new releases if nobody did lately; True if there is something new.
 
-        Never raises for the network's sake: what is known stays known.
+        Never raises for the bucket's sake: what is known stays known.
         """
         try:
             return self.is_due and await self.refresh()
-        except RemoteError as error:
+        except (RemoteError, NoReleases) as error:
             log.warning("cannot look for new releases: %s", error)
             return False
 
     async def refresh(self) -> bool:
-        """Ask the bucket what is published; True if that differs from what was known."""
+        """Ask the bucket what is published; True if that differs from what was known.
+
+        RemoteError, or NoReleases if there is suddenly nothing: what is known stays known.
+        """
         async with self._checking:
+            shown = self.listing.manifests if self._checked >= 0 else []
             self._checked = trio.current_time()  # Also if it fails: not at every ls.
             known = {(m.name, m.version, m.facts): m for m in self.listing.manifests}
             found = await self._list(f"{self._settings.project}/manifests/")
             manifests = [m for m in map(self._manifest_document, found) if m]
+            if not manifests:
+                raise self._nothing()
             news = [m for m in manifests if (m.name, m.version, m.facts) not in known]
             root = self.listing.root
             if news or not self.listing.checked:
@@ -189,6 +198,8 @@ class Dataset:
                 for m in manifests
                 if (document := checked.get(m.name) or known.get((m.name, m.version, m.facts)))
             ]
+            good = {m.release for m in kept if not m.flaw}
+            self._withdrawn += [m for m in shown if not m.flaw and m.release not in good]
             old, self.listing = self.listing, Listing(kept, root, time.time())
             self._kept_listing.save(self.listing)
             return (old.manifests, old.root) != (kept, root)
@@ -248,7 +259,7 @@ class Dataset:
         The first call of all lists the bucket; later ones, in any process, ask only for what no
         listing has shown.  A file that is gone from the bucket is left out, and said to be.
         """
-        document = self.releases[release]
+        document = self._manifest_of(release)
         entries = (await self._manifest(document)).entries
         facts = await self._facts.of([entry.version for entry in entries])
         files = tuple(
@@ -265,6 +276,13 @@ class Dataset:
                 ", ".join(gone[:5]),
             )
         return Contents(release, files, document.facts.mtime)
+
+    def _manifest_of(self, release: str) -> Document:
+        """Shown or not: ``--release latest`` moves on, and the directory it showed first stays."""
+        for document in self.listing.manifests:
+            if document.release == release and not document.flaw:
+                return document
+        raise UnknownRelease(f"release {release} of {self._settings.dataset} has been withdrawn")
 
     async def _manifest(self, document: Document) -> Manifest:
         kept = Kept(self._folder / "manifests" / _digest(*document.version), bytes)

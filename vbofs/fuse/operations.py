@@ -167,7 +167,10 @@ class Operations(pyfuse3.Operations):
         entry.st_blocks = -(-facts.size // 512)
         entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = facts.mtime * 10**9
         entry.entry_timeout = FOR_EVER if lasting else A_MOMENT
-        changes = isinstance(node, Directory) and not self._filesystem.is_lasting(facts.ino)
+        changes = isinstance(node, Directory) and (
+            node.children is None  # Its links are counted when it is built.
+            or not self._filesystem.is_lasting(facts.ino)
+        )
         entry.attr_timeout = A_MOMENT if changes else FOR_EVER
         return entry
 

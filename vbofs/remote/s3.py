@@ -126,7 +126,9 @@ class S3ObjectStore:
             except RemoteError as error:
                 if not _may_list_without_versions(error):
                     raise
-                self._versions_denied, marker = True, None
+                self._versions_denied = True
+        if marker and "ContinuationToken" not in marker:
+            marker = None  # It was given by a listing of versions: this one begins again.
         return await self._in_thread(lambda: self._object_page(asked, marker), subject)
 
     def _version_page(self, asked: dict[str, Any], marker: Mapping[str, str] | None) -> Page:

@@ -1,43 +1,93 @@
-"""What one piece of HDF5 metadata says about another: where it is, and how to read it."""
+"""What one piece of HDF5 metadata says about another: where it is, and what it is."""
 
 from __future__ import annotations
 
+import enum
 import struct
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-#: No structure that is parsed is larger; HDF5's own object headers and heap blocks end here too.
+#: No structure that is parsed is larger; HDF5's own object headers end here too.
 LARGEST_STRUCTURE = 64 << 10
 #: Nothing that is fetched without being parsed (names, values) is taken to be larger.
 LARGEST_VALUE = 1 << 20
-#: What HDF5 reads of an object header or local heap before it knows its size.
-FIRST_READ = 512
 
-#: "Bytes of a structure and its address in, pointers out."  A parser may trust its input in
-#: nothing: it may raise struct.error or IndexError where the bytes end before the structure does.
-Parser: TypeAlias = "Callable[[bytes, int], Iterable[Pointer]]"
 
-ADDRESS = struct.Struct("<Q")
+class Kind(enum.Enum):
+    """What is to be found at an address; the signature, where HDF5 has one."""
+
+    VALUE = enum.auto()  # Names, numbers: points to nothing.
+    SUPERBLOCK = enum.auto()
+    HEADER = enum.auto()  # Of an object: version 1 has no signature, version 2 OHDR.
+    MESSAGES = enum.auto()  # A version 1 header, continued.
+    OCHK = enum.auto()
+    TREE = enum.auto()
+    SNOD = enum.auto()
+    HEAP = enum.auto()
+    VLEN = enum.auto()  # Values that are references into global heaps.
+    REGION = enum.auto()  # The same, of region references.
+    GCOL = enum.auto()
+    FRHP = enum.auto()
+    FHDB = enum.auto()
+    FHIB = enum.auto()
+    BTHD = enum.auto()
+    BTIN = enum.auto()
+
+
+#: What HDF5 reads at an address before it knows the size of what is there.
+FIRST_READ = {
+    Kind.SUPERBLOCK: 100,
+    Kind.HEADER: 512,
+    Kind.TREE: 544,  # 32 children, 33 keys: as HDF5 makes them unless told otherwise.
+    Kind.SNOD: 328,  # 8 entries: likewise.
+    Kind.HEAP: 512,
+    Kind.FRHP: 512,
+    Kind.BTHD: 38,
+    Kind.GCOL: 4096,
+}
 
 
 class Pointer(NamedTuple):
     """Bytes worth having, by address: counted from the superblock, not from the file's first byte.
 
-    The undefined address, 2^64 - 1, is one that lies outside of every file.  *parse* is None where
-    the bytes point to nothing else.  A parser that finds its structure longer than *stop* said
-    returns a pointer to the whole of it.
+    The undefined address, 2^64 - 1, is just one that lies outside of every file.  *shape* is what
+    the structure does not say of itself.
     """
 
     start: int
     stop: int
-    parse: Parser | None
+    kind: Kind
+    shape: Any = None
 
 
-def value(start: int, size: int) -> Pointer:
+_ADDRESS = struct.Struct("<Q")
+
+#: "Bytes of a structure and the pointer to it in, pointers out."  The bytes may be anything; a
+#: parser raises struct.error or IndexError where they end before the structure does.  One that
+#: finds its structure longer than the pointer said returns a pointer to the whole of it.
+Parser: TypeAlias = Callable[[bytes, Pointer], Iterable[Pointer]]
+
+#: Reads one item of a fractal heap: bytes and where it begins in, pointers and where it ends out.
+Item: TypeAlias = Callable[[bytes, int], tuple[list[Pointer], int]]
+
+
+def address_at(content: bytes, at: int) -> int:
+    address: int = _ADDRESS.unpack_from(content, at)[0]
+    return address
+
+
+def to(kind: Kind, address: int, shape: Any = None) -> Pointer:
+    """A pointer to a structure whose size is still unknown."""
+    return Pointer(address, address + FIRST_READ[kind], kind, shape)
+
+
+def value(address: int, size: int) -> Pointer:
     """A pointer to *size* bytes that are read but point nowhere."""
-    return Pointer(start, start + min(size, LARGEST_VALUE), None)
+    return Pointer(address, address + min(size, LARGEST_VALUE), Kind.VALUE)
 
 
-def whole(start: int, size: int, parse: Parser) -> tuple[Pointer, ...]:
-    """The structure at *start* once more, now that it says that it has *size* bytes."""
-    return (Pointer(start, start + size, parse),) if size <= LARGEST_STRUCTURE else ()
+def whole(pointer: Pointer, size: int) -> tuple[Pointer, ...]:
+    """The structure of *pointer* once more, now that it says that it has *size* bytes."""
+    if size > LARGEST_STRUCTURE:
+        return ()
+    return (pointer._replace(stop=pointer.start + size),)

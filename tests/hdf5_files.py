@@ -1,0 +1,209 @@
+"""HDF5 and NWB files to read in tests: shaped as the published ones are, with holes for traces.
+
+``SparseFile`` is what h5py writes to: a write of a large array leaves a hole, so a file of 300 MB
+takes a second and a few megabytes, and every piece of metadata is where it would be.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+import h5py
+import numpy as np
+from hdmf.backends.hdf5.h5_utils import H5DataIO
+from hdmf.common import DynamicTable, VectorData
+from pynwb import NWBHDF5IO, NWBFile, TimeSeries
+from pynwb.epoch import TimeIntervals
+from pynwb.file import Subject
+from pynwb.image import ImageSeries
+from pynwb.ophys import (
+    DfOverF,
+    Fluorescence,
+    ImageSegmentation,
+    OpticalChannel,
+    PlaneSegmentation,
+    RoiResponseSeries,
+)
+
+#: A write of this many bytes is a trace; no piece of metadata in these files is as large.
+TRACE = 1 << 20
+SAMPLES = 230_000  # Of the running wheel: an hour at 60 Hz.
+FRAMES = 140_000
+
+
+class SparseFile:
+    """A file for h5py's fileobj driver that keeps the size of large writes, not their bytes."""
+
+    def __init__(self, path):
+        self._file = open(path, "w+b", buffering=0)  # noqa: SIM115 - closed by close().
+        self.seek, self.tell = self._file.seek, self._file.tell
+        self.read, self.readinto = self._file.read, self._file.readinto
+        self.truncate = self._file.truncate
+        self.flush, self.close = self._file.flush, self._file.close
+
+    def write(self, content):
+        if len(content) < TRACE:
+            return self._file.write(content)
+        end = self._file.seek(len(content), os.SEEK_CUR)
+        if os.fstat(self._file.fileno()).st_size < end:
+            self._file.truncate(end)
+        return len(content)
+
+
+def nwb(path, *, libver=None, userblock=0, squeeze=False, cells=20, expandable=()):
+    """A recording of 166 MB of templates, some 90 MB of traces and 250 datasets.
+
+    *squeeze* compresses what is larger than a page, as newer writers do.
+    """
+    sparse = SparseFile(path)
+    with h5py.File(
+        sparse, "w", libver=libver, userblock_size=userblock or None
+    ) as file:
+        with NWBHDF5IO(file=file, mode="w") as writer:
+            writer.write(_recording(squeeze, cells), expandable=expandable)
+    sparse.close()
+    return path
+
+
+def _recording(squeeze, cells):
+    file = NWBFile(
+        session_description="Behavior, ophys",
+        identifier="870987812",
+        session_start_time=datetime(2019, 5, 9, tzinfo=UTC),
+        experiment_description="Images A; synthetic",
+        institution="Allen Institute for Brain Science",
+        keywords=["visual", "behavior"],
+        subject=Subject(subject_id="451787", age="P100D", sex="M", species="Mus musculus"),
+    )
+    traces = _Traces(squeeze)
+    _add_behavior(file, traces)
+    _add_intervals(file)
+    _add_eye(file, traces)
+    _add_ophys(file, traces, cells)
+    _add_templates(file, traces)
+    return file
+
+
+class _Traces:
+    """Arrays of zeros, to be stored as they are or in compressed chunks."""
+
+    def __init__(self, squeeze):
+        self._squeeze = squeeze
+
+    def __call__(self, *shape):
+        zeros = np.zeros(shape)
+        if not self._squeeze:
+            return zeros
+        chunks = (min(4096, shape[0]), *shape[1:])
+        return H5DataIO(zeros, compression="gzip", compression_opts=1, chunks=chunks)
+
+
+def _series(name, values, times):
+    return TimeSeries(name=name, data=values, unit="cm/s", timestamps=times, description=name)
+
+
+def _add_behavior(file, traces):
+    running = file.create_processing_module("running", "Running speed of the mouse")
+    speed = _series("speed", traces(SAMPLES), traces(SAMPLES))
+    running.add(speed)
+    for name in ("speed_unfiltered", "dx"):
+        running.add(_series(name, traces(SAMPLES), speed))
+    for name in ("v_in", "v_sig"):
+        file.add_acquisition(_series(name, traces(SAMPLES), speed))
+    for name in ("licking", "rewards"):
+        module = file.create_processing_module(name, name)
+        times = np.sort(np.random.default_rng(1).uniform(0, 3600, 900))
+        module.add(_series(name, np.ones(900), times))
+    stimulus = file.create_processing_module("stimulus", "When the monitor changed")
+    stimulus.add(_series("timestamps", traces(SAMPLES), traces(SAMPLES)))
+
+
+def _columns(count, names, kinds):
+    values = {
+        "f": np.linspace(0, 1, count),
+        "b": np.zeros(count, bool),
+        "i": np.arange(count),
+        "s": [f"im{n % 8:03d}" for n in range(count)],
+    }
+    return [
+        VectorData(name=f"{name}_{n}", description=f"{name} {n} of all", data=values[kind])
+        for name in names
+        for n, kind in enumerate(kinds)
+    ]
+
+
+def _add_intervals(file):
+    bounds = [
+        VectorData(name=name, description=name, data=np.arange(550.0))
+        for name in ("start_time", "stop_time")
+    ]
+    trials = _columns(550, ("trial", "lick", "reward", "change"), "ffbbbiifss")
+    file.trials = TimeIntervals(name="trials", description="trials", columns=bounds + trials)
+    for name in ("images_presentations", "movie_presentations", "grating_presentations"):
+        bounds = [
+            VectorData(name=name, description=name, data=np.arange(4800.0))
+            for name in ("start_time", "stop_time")
+        ]
+        rest = _columns(4800, ("image",), "fbbiissffbi")
+        table = TimeIntervals(name=name, description=name, columns=bounds + rest)
+        file.add_time_intervals(table)
+
+
+def _add_eye(file, traces):
+    eye = file.create_processing_module("eye_tracking", "Ellipses")
+    for part in ("pupil", "corneal_reflection", "eye"):
+        columns = [
+            VectorData(name=name, description=name, data=traces(FRAMES))
+            for name in ("area", "area_raw", "width", "height", "angle", "x", "y")
+        ]
+        eye.add(DynamicTable(name=part, description=part, columns=columns))
+
+
+def _add_ophys(file, traces, cells):
+    device = file.create_device("MESO.1", description="Allen Brain Observatory rig")
+    channel = OpticalChannel(name="channel_1", description="green", emission_lambda=514.0)
+    plane = file.create_imaging_plane(
+        name="imaging_plane_1",
+        optical_channel=channel,
+        description="VISp at 175 um",
+        device=device,
+        excitation_lambda=910.0,
+        indicator="GCaMP6f",
+        location="VISp",
+    )
+    table = PlaneSegmentation(
+        name="cell_specimen_table",
+        description="The cells that were found",
+        imaging_plane=plane,
+        id=list(range(cells)),
+        columns=[
+            VectorData(name="image_mask", description="masks", data=np.zeros((cells, 512, 512), "?")),
+            *_columns(cells, ("roi",), "ffiibbffiibb"),
+        ],
+    )
+    ophys = file.create_processing_module("ophys", "Two-photon calcium imaging, processed")
+    ophys.add(ImageSegmentation(name="image_segmentation", plane_segmentations=table))
+    times = traces(FRAMES // 3)
+    for name in ("dff", "corrected_fluorescence", "demixed_trace", "neuropil_trace"):
+        container = DfOverF(name=name) if name == "dff" else Fluorescence(name=name)
+        ophys.add(container)
+        rois = table.create_roi_table_region(description="all", region=list(range(cells)))
+        values = traces(FRAMES // 3, cells)
+        container.add_roi_response_series(
+            RoiResponseSeries(name="traces", data=values, rois=rois, unit="NA", timestamps=times)
+        )
+
+
+def _add_templates(file, traces):
+    for name, count in (("images", 8), ("grating", 1)):
+        file.add_stimulus_template(
+            ImageSeries(
+                name=f"{name}_template",
+                data=traces(count, 1200, 1920),
+                unit="NA",
+                format="raw",
+                rate=1.0,
+                description="The pictures shown, warped for the monitor",
+            )
+        )

@@ -1,0 +1,118 @@
+"""The read-ahead policy: sequential readers are served before they ask, random ones pay nothing."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vbofs.blocks.readahead import FIRST_WINDOW, LARGEST_WINDOW, STREAMS, ReadAhead
+from vbofs.model import Extent
+
+KIB, MIB = 1 << 10, 1 << 20
+PIECE = 128 * KIB
+SIZE = 1 << 30
+
+
+def reads(start, count, step=PIECE):
+    return [Extent(start + n * step, start + (n + 1) * step) for n in range(count)]
+
+
+def asked(policy, pieces):
+    """What *policy* asks for, in order, the empty answers left out."""
+    return [extent for piece in pieces if (extent := policy.observe(piece)).size]
+
+
+def assert_nothing_is_asked_for_twice(extents):
+    for one, other in zip(extents, extents[1:], strict=False):
+        assert one.stop <= other.start
+
+
+def test_a_first_read_asks_for_nothing():
+    assert ReadAhead(SIZE).observe(Extent(0, PIECE)).size == 0
+
+
+def test_the_second_read_in_a_row_opens_the_window():
+    [extent] = asked(ReadAhead(SIZE), reads(0, 2))
+    assert extent == (2 * PIECE, 2 * PIECE + FIRST_WINDOW)
+
+
+def test_the_window_of_a_sequential_reader_grows_to_the_largest_and_no_further():
+    policy = ReadAhead(SIZE)
+    extents = asked(policy, reads(0, 3000))
+    assert_nothing_is_asked_for_twice(extents)
+    assert max(extent.size for extent in extents) <= LARGEST_WINDOW
+    assert extents[-1].stop - 3000 * PIECE > LARGEST_WINDOW // 4
+
+
+def test_a_sequential_reader_never_overtakes_its_read_ahead():
+    policy, ready = ReadAhead(SIZE), 2 * PIECE
+    for n, piece in enumerate(reads(0, 2000)):
+        assert n < 2 or piece.stop <= ready
+        ready = max(ready, policy.observe(piece).stop)
+
+
+def test_what_is_asked_for_leaves_no_gap():
+    policy = ReadAhead(SIZE)
+    extents = asked(policy, reads(0, 500))
+    for one, other in zip(extents, extents[1:], strict=False):
+        assert one.stop == other.start
+
+
+def test_reads_that_the_kernel_sends_out_of_order_are_still_one_stream():
+    chance = random.Random(1)
+    pieces = []
+    for group in range(60):
+        four = reads(group * 4 * PIECE, 4)
+        chance.shuffle(four)
+        pieces += four
+    # The very first may be taken for its own stream, if later ones lie before it.
+    extents = asked(ReadAhead(SIZE), reads(0, 2) + pieces[4:])
+    assert_nothing_is_asked_for_twice(extents)
+    assert sum(extent.size for extent in extents) > 8 * MIB
+
+
+def test_a_random_reader_gets_nothing():
+    chance = random.Random(2)
+    places = chance.sample(range(0, SIZE, 4 * MIB), 200)
+    assert asked(ReadAhead(SIZE), [Extent(at, at + PIECE) for at in places]) == []
+
+
+def test_interleaved_streams_each_have_their_window():
+    streams = [reads(n * 64 * MIB, 40) for n in range(STREAMS)]
+    policy = ReadAhead(SIZE)
+    extents = asked(policy, [piece for turn in zip(*streams, strict=True) for piece in turn])
+    for n in range(STREAMS):
+        own = [e for e in extents if n * 64 * MIB <= e.start < (n + 1) * 64 * MIB]
+        assert_nothing_is_asked_for_twice(own)
+        assert own[-1].stop - n * 64 * MIB >= 40 * PIECE
+
+
+def test_more_streams_than_are_followed_forget_the_oldest_only():
+    policy = ReadAhead(SIZE)
+    for n in range(STREAMS + 1):
+        policy.observe(reads(n * 64 * MIB, 1)[0])
+    assert policy.observe(Extent(PIECE, 2 * PIECE)).size == 0
+    assert policy.observe(Extent(8 * 64 * MIB + PIECE, 8 * 64 * MIB + 2 * PIECE)).size > 0
+
+
+def test_reading_the_same_place_again_and_again_asks_for_no_more_than_a_window():
+    policy = ReadAhead(SIZE)
+    extents = asked(policy, [Extent(0, PIECE)] * 200)
+    assert sum(extent.size for extent in extents) <= 2 * FIRST_WINDOW
+
+
+@given(
+    st.integers(1, 64 * MIB),
+    st.lists(st.tuples(st.integers(0, 64 * MIB), st.integers(1, MIB)), max_size=60),
+)
+def test_nothing_beyond_the_end_or_behind_the_read_is_ever_asked_for(size, places):
+    policy = ReadAhead(size)
+    for offset, length in places:
+        read = Extent(min(offset, size - 1), min(offset + length, size))
+        if read.size <= 0:
+            continue
+        extent = policy.observe(read)
+        assert 0 <= extent.start <= extent.stop <= size
+        assert not extent.size or extent.start >= read.stop

@@ -1,0 +1,362 @@
+"""S3 as it is on a bad day: no byte passes that was not asked for, and each trouble has its name."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from tests.conftest import contents
+from tests.contract.shelves import ProgrammableShelf, settings_for
+from tests.s3 import Fault, ProgrammableS3
+from vbofs import errors
+from vbofs.errors import RemoteError, WrongResponse
+from vbofs.model import Extent, ObjectVersion
+from vbofs.remote import s3 as s3_module
+from vbofs.remote.protocol import Collected
+from vbofs.remote.retrying import Retrying
+from vbofs.remote.s3 import S3ObjectStore
+
+SIZE = 200_000
+CONTENT = contents(SIZE)
+EXTENT = Extent(1000, 101_000)
+GET = "GET"
+
+
+@pytest.fixture(scope="module")
+def impatient():
+    """A stall is noticed after a third of a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(s3_module, "READ_TIMEOUT", 0.3)
+        yield
+
+
+@pytest.fixture(scope="module")
+def common(impatient):
+    """A server and a client of it for all tests: making one takes longer than using it."""
+    with ProgrammableS3() as server:
+        made = ProgrammableShelf(server)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def shelf(common):
+    common.clear()
+    common.server.clear_log()
+    yield common
+    common.server.heal()
+    common.server.up()
+
+
+@pytest.fixture
+def server(shelf):
+    return shelf.server
+
+
+@pytest.fixture
+def store(shelf):
+    return shelf.store
+
+
+@pytest.fixture
+def fresh(server, impatient):
+    """A client that has learnt nothing from other tests."""
+    made = S3ObjectStore(settings_for(server.url))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def blob(shelf):
+    return shelf.put("p/file", CONTENT)
+
+
+async def fetch(store, blob, extent=EXTENT):
+    sink = Collected(extent.size)
+    try:
+        await store.fetch(blob, extent, sink)
+    finally:
+        # Whatever went wrong: what was poured is the beginning of what was asked for.
+        poured = sink.getvalue()
+        assert poured == CONTENT[extent.start : extent.start + len(poured)]
+    assert len(poured) == extent.size
+
+
+async def assert_fails(work, kind, text="", *, retryable=None):
+    with pytest.raises(kind) as caught:
+        await work
+    message = str(caught.value)
+    assert text in message
+    assert "\n" not in message
+    assert len(message) < 500
+    if retryable is not None:
+        assert caught.value.retryable is retryable
+
+
+def words(value):
+    """The name of a test that is about a fault."""
+    return Fault(**value).words if isinstance(value, dict) else ""
+
+
+LIES = [
+    dict(content_range_shift=1),
+    dict(content_range_shift=-1000),
+    dict(content_length_lie=5),
+    dict(content_length_lie=-5),
+    dict(truncate_body=10),
+    dict(whole=True),
+    dict(gzip=True),
+    dict(html=True),
+    dict(html=True, status=200),
+    dict(headers={"x-amz-version-id": "another"}),
+    dict(headers={"ETag": '"another"'}),
+    dict(headers={"Content-Range": None}),
+    dict(headers={"Content-Range": "junk"}),
+    dict(headers={"Content-Range": f"bytes 1000-100999/{SIZE + 1}"}),
+    dict(headers={"Content-Encoding": "br"}),
+    dict(body=b"something else"),
+    dict(body=b""),
+    dict(status=200, body=b""),
+    dict(status=204),
+    dict(status=304),
+    dict(close_at=0),
+    dict(close_at=50_000),
+]
+
+
+@pytest.mark.parametrize("lie", LIES, ids=words)
+async def test_an_answer_that_is_not_what_was_asked_for_is_refused(server, store, blob, lie):
+    server.faults = [Fault(**lie)]
+    await assert_fails(fetch(store, blob), RemoteError)
+    server.heal()
+    await fetch(store, blob)
+
+
+BREAKS = [
+    dict(reset_at=-1),
+    dict(reset_at=0),
+    dict(reset_at=50_000),
+    dict(close_at=-1),
+    dict(stall_at=-1),
+    dict(stall_at=0),
+    dict(stall_at=50_000),
+    dict(raw=b""),
+    dict(raw=b"SSH-2.0-OpenSSH_9.2\r\n"),
+    dict(raw=b"HTTP/1.1 206 Partial Content\r\nContent-Length: junk\r\n\r\n"),
+    dict(raw=b"\x15\x03\x01\x00\x02\x02\x16"),
+]
+
+
+@pytest.mark.parametrize("fault", BREAKS, ids=words)
+async def test_a_connection_that_breaks_is_worth_another_try(server, store, blob, fault):
+    server.faults = [Fault(**fault)]
+    await assert_fails(fetch(store, blob), RemoteError, "p/file", retryable=True)
+    server.heal()
+    await fetch(store, blob)
+
+
+@pytest.mark.parametrize("fault", BREAKS[2:8:2], ids=words)
+async def test_another_try_resumes_and_all_is_well(server, store, blob, fault):
+    server.faults = [Fault(**fault, times=2)]
+    await fetch(Retrying(store, 30), blob)
+    assert server.bytes_sent < 2 * SIZE
+
+
+async def test_bytes_that_follow_the_body_do_not_answer_the_next_request(server, store, blob):
+    server.faults = [Fault(long_body=50, times=3)]
+    for _ in range(6):
+        await fetch(store, blob)
+
+
+async def test_a_refused_answer_does_not_answer_the_next_request(server, store, blob):
+    server.faults = [Fault(whole=True, times=1)]
+    await assert_fails(fetch(store, blob), WrongResponse)
+    for start in (0, 7, 99_999):
+        await fetch(store, blob, Extent(start, start + 100))
+
+
+async def test_a_connection_that_s3_closed_while_idle_is_no_error(server, store, blob):
+    await fetch(store, blob)
+    server.down()
+    server.up()
+    await fetch(store, blob)
+
+
+async def test_a_small_piece_at_a_time_is_no_stall(server, store, blob):
+    server.faults = [Fault(trickle=(20_000, 0.05))]
+    await fetch(store, blob)
+
+
+# --- S3 says no
+
+REGION = {"x-amz-bucket-region": "eu-west-1"}
+ANSWERS = [
+    (dict(status=400), WrongResponse, "answered 400 BadRequest", False),
+    (dict(status=403), errors.AccessDenied, "denies p/file", False),
+    (dict(status=401), errors.AccessDenied, "--profile", False),
+    (dict(status=404), errors.ObjectMissing, "no longer has p/file", False),
+    (dict(code="NoSuchVersion"), errors.ObjectMissing, "no longer has p/file", False),
+    (dict(code="NoSuchBucket"), errors.BucketMissing, "check --dataset, --bucket", False),
+    (dict(status=405), errors.ObjectMissing, "p/file", False),
+    (dict(status=412), WrongResponse, "412", False),
+    (dict(status=416), WrongResponse, "416", False),
+    (dict(status=408, code="RequestTimeout"), RemoteError, "408", True),
+    (dict(status=429), RemoteError, "429", True),
+    (dict(status=500), RemoteError, "500 InternalError", True),
+    (dict(status=503), RemoteError, "503 SlowDown", True),
+    (dict(status=503, html=True), RemoteError, "503", True),
+    (dict(status=403, html=True), errors.AccessDenied, "403", False),
+    (dict(status=301, headers=REGION), errors.WrongRegion, "--region eu-west-1", False),
+    (dict(status=301), errors.WrongRegion, "use another --region", False),
+    (dict(status=400, code="AuthorizationHeaderMalformed"), errors.WrongRegion, "region", False),
+    (dict(code="RequestTimeTooSkewed"), errors.ClockSkewed, "clock", False),
+    (dict(status=403, code="RequestExpired"), errors.ClockSkewed, "clock", False),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "text", "retryable"), ANSWERS, ids=words
+)
+async def test_each_refusal_has_its_error_when_bytes_are_read(
+    server, store, blob, fault, kind, text, retryable
+):
+    server.faults = [Fault(**fault)]
+    await assert_fails(fetch(store, blob), kind, text, retryable=retryable)
+    assert len(server.requests) == 1
+    server.heal()
+    await fetch(store, blob)
+
+
+LISTING = [a for a in ANSWERS if a[1] not in (errors.ObjectMissing, errors.AccessDenied)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "text", "retryable"), LISTING, ids=words
+)
+async def test_each_refusal_has_its_error_when_a_listing_is_read(
+    server, store, blob, fault, kind, text, retryable
+):
+    server.faults = [Fault(**fault)]
+    text = text if "p/file" not in text else ""
+    await assert_fails(store.page("p/"), kind, text, retryable=retryable)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("way", ["fetch", "head", "page"])
+async def test_a_redirect_is_never_followed(server, store, blob, status, way):
+    with ProgrammableS3() as elsewhere:
+        elsewhere.put("evil", "x", b"evil")
+        server.faults = [Fault(status=status, location=f"{elsewhere.url}/evil/x", headers=REGION)]
+        work = {
+            "fetch": lambda: fetch(store, blob),
+            "head": lambda: store.head(blob.version),
+            "page": lambda: store.page("p/"),
+        }[way]
+        await assert_fails(work(), RemoteError, retryable=False)
+        assert elsewhere.requests == []
+        assert len(server.requests) == 1
+
+
+# --- listings that lie
+
+
+@pytest.mark.parametrize("lie", ["truncated", "malformed", "laughs"])
+@pytest.mark.parametrize("denied", [False, True])
+async def test_a_listing_that_is_no_xml_is_an_error(server, fresh, blob, lie, denied):
+    server.faults = [Fault(operation=("LIST_VERSIONS", "LIST"), listing=lie)]
+    if denied:
+        server.faults.insert(0, Fault(operation="LIST_VERSIONS", status=403))
+    await assert_fails(fresh.page("p/"), RemoteError, "the listing of p/")
+
+
+@pytest.mark.parametrize("denied", [False, True])
+async def test_a_listing_that_never_ends_is_noticed(server, fresh, blob, denied):
+    server.faults = [Fault(operation=("LIST_VERSIONS", "LIST"), listing="endless")]
+    if denied:
+        server.faults.insert(0, Fault(operation="LIST_VERSIONS", status=403))
+    first = await fresh.page("p/")
+    await assert_fails(fresh.page("p/", marker=first.marker), WrongResponse, "does not end")
+
+
+@pytest.mark.parametrize("status", [403, 501])
+async def test_where_versions_may_not_be_listed_objects_are_and_for_good(
+    server, fresh, blob, status
+):
+    server.faults = [Fault(operation="LIST_VERSIONS", status=status)]
+    for _ in range(2):
+        [listed] = (await fresh.page("p/")).listed
+        assert listed.version == ObjectVersion(blob.version.bucket, "p/file", "")
+        assert listed.facts.size == SIZE
+    assert server.counts() == {"LIST_VERSIONS": 1, "LIST": 2}
+
+
+async def test_a_page_marker_of_the_other_kind_of_listing_begins_again(server, fresh, shelf):
+    """Several listings may be under way when the first of them learns that it is denied."""
+    for n in range(1005):
+        shelf.put(f"p/{n:04}", b"")
+    marker = (await fresh.page("p/")).marker
+    server.faults = [Fault(operation="LIST_VERSIONS", status=403)]
+    await fresh.page("q/")
+    page = await fresh.page("p/", marker=marker)
+    assert page.listed[0].version.key == "p/0000"
+
+
+# --- the way there
+
+
+async def test_nothing_that_listens_is_said_so(server, store, blob):
+    server.down()
+    for work in (fetch(store, blob), store.page("p/"), store.head(blob.version)):
+        await assert_fails(work, errors.EndpointDown, server.url, retryable=True)
+
+
+async def test_a_name_that_nobody_knows_is_said_so():
+    store = S3ObjectStore(settings_for("http://nosuchhost.invalid:1"))
+    await assert_fails(store.page("p/"), errors.NetworkUnreachable, "--offline", retryable=True)
+    store.close()
+
+
+@pytest.mark.parametrize("way", ["fetch", "head", "page"])
+async def test_a_proxy_is_used_for_everything(server, shelf, blob, monkeypatch, way):
+    monkeypatch.setenv("http_proxy", server.url)
+    store = S3ObjectStore(settings_for("http://s3.invalid"))
+    works = {"fetch": fetch, "head": lambda s, b: s.head(b.version)}
+    await works.get(way, lambda s, b: s.page("p/"))(store, blob)
+    store.close()
+    [request] = server.requests
+    assert request.target.startswith("http://s3.invalid/")
+
+
+async def test_no_proxy_is_used_for_a_host_that_is_excepted(server, shelf, blob, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://nosuchhost.invalid:1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    store = S3ObjectStore(settings_for(server.url))
+    await fetch(store, blob)
+    await store.page("p/")
+    store.close()
+
+
+async def test_a_stalled_request_is_abandoned_at_once(server, fresh, blob):
+    server.faults = [Fault(stall_at=10)]
+    with trio.fail_after(5), trio.move_on_after(0.05) as scope:
+        await fetch(fresh, blob)
+    assert scope.cancelled_caught
+    server.heal()
+    await fetch(fresh, blob)
+
+
+async def test_no_more_requests_are_under_way_than_connections_allow(server, blob):
+    store = S3ObjectStore(settings_for(server.url, connections=3))
+    server.faults = [Fault(delay=0.02)]
+    async with trio.open_nursery() as nursery:
+        for _ in range(12):
+            nursery.start_soon(fetch, store, blob)
+    assert server.peak_in_flight == 3
+    assert len({request.connection for request in server.requests}) <= 3
+    store.close()
+
+
+def test_a_profile_that_does_not_exist_is_said_by_name():
+    with pytest.raises(errors.CredentialsMissing, match="--profile nobody"):
+        S3ObjectStore(settings_for("http://127.0.0.1:1", profile="nobody"))

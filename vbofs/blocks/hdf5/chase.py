@@ -1,0 +1,155 @@
+"""One file's chase: what has arrived, what that points to, what to ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...model import Extent
+from ..extents import BLOCK_SIZE, clipped, covering
+from .groups import superblock_in
+from .parsers import pointers_in
+from .pending import Arrival, Purse, Wait, Waiting
+from .pointer import Kind, Pointer, to
+
+#: Bytes asked for of one file.  What a listing reads of a published file lies in 60 to 70 blocks,
+#: or 9 MB, whatever the size of the file.
+BUDGET = 16 << 20
+#: Bytes fetched on open: the tail holds what was written last, often the outermost group.
+HEAD, TAIL = BLOCK_SIZE, BLOCK_SIZE
+#: Structures followed in one file, each some 100 bytes of memory.
+STRUCTURES = 6144
+#: Bytes parsed for each byte of a call.  Honest structures do not overlap, but for what is read
+#: before their size is known.
+EFFORT = 4
+
+
+@dataclass(frozen=True)
+class ChaseStatistics:
+    """*asked* counts bytes, the others pieces of metadata; *given_up* were beyond some bound."""
+
+    asked: int
+    found: int
+    waiting: int
+    given_up: int
+
+
+def is_hdf5(head: bytes) -> bool:
+    """Whether a file whose first block is *head* claims to be HDF5."""
+    return superblock_in(head) is not None
+
+
+class Chase:
+    """Follows the metadata of one file of *size* bytes, asking for up to *budget* bytes in all.
+
+    Feed it what arrives until it is ``finished``.  An extent that it returns may already be here,
+    because what points there came later: then give those blocks to ``learn`` (again), at once.
+    """
+
+    def __init__(self, size: int, *, budget: int = BUDGET) -> None:
+        self._size = size
+        self._purse = Purse(size, budget)
+        self._base: int | None = None  # Where addresses count from, once that is known.
+        self._found: dict[int, int] = {}  # Sizes of the structures, by where they start.
+        self._waiting = Waiting()
+        self._given_up = 0
+        self._finished = not size
+
+    def __repr__(self) -> str:
+        state = "finished" if self._finished else f"{self._waiting.count} waiting"
+        return f"<Chase {len(self._found)} found, {state}, {self._purse.spent} bytes asked>"
+
+    @property
+    def finished(self) -> bool:
+        """There is nothing more to learn, or this is no HDF5."""
+        return self._finished
+
+    def statistics(self) -> ChaseStatistics:
+        found, waiting = len(self._found), self._waiting.count
+        return ChaseStatistics(self._purse.spent, found, waiting, self._given_up)
+
+    def opening(self) -> list[Extent]:
+        """What to fetch when the file is opened, before anything of it is known."""
+        head = clipped(0, HEAD, self._size)
+        tail = Extent(max(head.stop, (self._size - TAIL) // BLOCK_SIZE * BLOCK_SIZE), self._size)
+        return [
+            extent
+            for extent in (head, tail)
+            if extent.size and self._purse.ask(extent, covering(extent))
+        ]
+
+    def learn(self, start: int, content: memoryview) -> list[Extent]:
+        """Whole blocks have arrived: *content*, from *start* on; return what to fetch now.
+
+        Extents lie within the file, none is returned twice, and together they cover no more than
+        the budget.  Never raises, whatever the content.
+        """
+        if self._finished:
+            return []
+        arrival = Arrival(start, content)
+        self._purse.received(arrival.blocks)
+        if self._base is None:
+            self._begin(arrival)
+        else:
+            self._waiting.fill(arrival)
+        self._pursue(arrival)
+        self._finished = self._finished or (self._base is not None and not self._waiting.count)
+        return arrival.asks
+
+    def _begin(self, arrival: Arrival) -> None:
+        """Find the superblock in the file's first block; until that is here, nothing is known."""
+        if arrival.extent.start:
+            return
+        self._base = superblock_in(bytes(arrival.content))
+        if self._base is None:
+            self._finished = True
+        else:
+            self._follow(to(Kind.SUPERBLOCK, 0), arrival)
+
+    def _pursue(self, arrival: Arrival) -> None:
+        """Parse what is here, and what that points to, as far as that is here too."""
+        effort = EFFORT * len(arrival.content)
+        while arrival.due and effort > 0:
+            pointer, piece = arrival.due.pop()
+            effort -= len(piece)
+            for child in pointers_in(piece, pointer):
+                self._follow(child, arrival)
+        self._given_up += len(arrival.due)
+
+    def _follow(self, pointer: Pointer, arrival: Arrival) -> None:
+        """Parse what *pointer* points to, now if it is here; else ask for it and wait."""
+        start = pointer.start + (self._base or 0)
+        stop = min(start + pointer.stop - pointer.start, self._size)
+        if stop - start <= self._found.get(start, 0):
+            return  # Not in the file, or not new.
+        extent = Extent(start, stop)
+        if pointer.kind is Kind.VALUE:
+            self._want(extent, arrival)
+        elif len(self._found) >= STRUCTURES:
+            self._given_up += 1
+            self._want(extent, arrival)
+        else:
+            self._found[start] = stop - start
+            if arrival.extent.start <= start and stop <= arrival.extent.stop:
+                arrival.due.append((pointer, arrival.piece(extent)))
+            else:
+                self._await(Wait(pointer, extent), arrival)
+
+    def _want(self, extent: Extent, arrival: Arrival) -> None:
+        """Have *extent* fetched, not parsed; so it need not be asked for if it is here."""
+        blocks = covering(extent)
+        if not self._purse.has(blocks) and self._purse.ask(extent, blocks):
+            arrival.asks.append(extent)
+
+    def _await(self, wait: Wait, arrival: Arrival) -> None:
+        if wait.weight:
+            wait.fill(arrival)
+        if not self._waiting.room_for(wait):
+            self._given_up += 1
+            self._want(wait.extent, arrival)
+        elif self._purse.coming(wait.missing):
+            self._waiting.add(wait)
+        elif self._purse.ask(wait.extent, wait.missing):
+            self._waiting.add(wait)
+            arrival.asks.append(wait.extent)
+        else:
+            self._given_up += 1

@@ -1,0 +1,228 @@
+"""The messages of an object header that point somewhere: groups, links, attributes, raw data."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
+
+from .pointer import FIRST_READ, LARGEST_STRUCTURE, Item, Kind, Pointer, address_at, to, value
+
+#: Its type, its flags, where its body begins and ends.
+Message: TypeAlias = tuple[int, int, int, int]
+
+#: Raw data that readers take with the metadata: scalars, names, short columns.
+SMALL = 16 << 10
+
+_DATATYPE, _LAYOUT, _ATTRIBUTE, _CONTINUATION = 0x03, 0x08, 0x0C, 0x10
+_SHARED_MESSAGE = 0x02
+_COMMITTED = 2
+_SHARED_TYPE = 0x01
+_TIME_TRACKED = 0x01
+_ORDER_INDEXED = 0x02
+_REFERENCE, _VLEN = 7, 9
+_IN_HEAP = {Kind.VLEN: struct.Struct("<IQ4x"), Kind.REGION: struct.Struct("<0IQ4x")}
+_COMPACT, _CONTIGUOUS, _CHUNKED, _VIRTUAL = range(4)
+#: Bytes of a version 4 layout between an index's type and its address; implicit indexes and
+#: single chunks point to raw data.
+_INDEX_PARAMETERS = {3: 1, 4: 5, 5: 6}
+#: Bytes of the root of a chunk index, as far as a first look at it goes.
+_CHUNK_TREE, _CHUNK_HEADER = 2048, 64
+#: Bytes of a global heap beside the values in it: its own header, and that of one value.
+_COLLECTED = 48
+
+
+def pointers(
+    content: bytes, messages: Iterable[Message], more: Kind, shape: object = None
+) -> list[Pointer]:
+    """What the *messages* in *content* point to; *more* is what continues them."""
+    found: list[Pointer] = []
+    element: Kind | None = None  # What the raw data consist of, if that points anywhere.
+    for kind, flags, at, stop in messages:
+        if stop > len(content):
+            break
+        if kind in _FOLLOWED:
+            found += _FOLLOWED[kind](content, at)
+        elif kind == _CONTINUATION:
+            start, size = struct.unpack_from("<QQ", content, at)
+            if size <= LARGEST_STRUCTURE:
+                found.append(Pointer(start, start + size, more, shape))
+        elif kind == _DATATYPE:
+            if flags & _SHARED_MESSAGE:
+                found += _committed(content, at)
+            else:
+                element = _element(content, at)
+        elif kind == _LAYOUT:
+            found += _layout(content, at, element)
+    return found
+
+
+def _committed(content: bytes, at: int) -> Iterator[Pointer]:
+    """A message kept elsewhere: in another object's header, or in the file's shared heap."""
+    version, kind = content[at], content[at + 1]
+    if version == 1:
+        yield to(Kind.HEADER, address_at(content, at + 16))
+    elif version == 2 or kind == _COMMITTED:
+        yield to(Kind.HEADER, address_at(content, at + 2))
+
+
+def _element(content: bytes, at: int) -> Kind | None:
+    """What values of the datatype at *at* are, if they are kept in global heaps."""
+    kind, bits = content[at] & 15, content[at + 1] & 15
+    if kind == _VLEN:
+        return Kind.VLEN
+    return Kind.REGION if kind == _REFERENCE and bits == 1 else None
+
+
+# --- groups and links
+
+
+def _symbol_table(content: bytes, at: int) -> Iterable[Pointer]:
+    tree, heap = struct.unpack_from("<QQ", content, at)
+    return to(Kind.TREE, tree), to(Kind.HEAP, heap)
+
+
+def _link_info(content: bytes, at: int) -> Iterator[Pointer]:
+    return _dense(content, at, 8, link)
+
+
+def _attribute_info(content: bytes, at: int) -> Iterator[Pointer]:
+    return _dense(content, at, 2, attribute)
+
+
+def _dense(content: bytes, at: int, order: int, item: Item) -> Iterator[Pointer]:
+    """A fractal heap of *items*, with a B-tree by name and perhaps one by order of creation."""
+    flags = content[at + 1]
+    at += 2 + (order if flags & _TIME_TRACKED else 0)
+    heap, names = struct.unpack_from("<QQ", content, at)
+    yield to(Kind.FRHP, heap, item)
+    yield to(Kind.BTHD, names)
+    if flags & _ORDER_INDEXED:
+        yield to(Kind.BTHD, address_at(content, at + 16))
+
+
+def _link(content: bytes, at: int) -> Iterable[Pointer]:
+    return link(content, at)[0]
+
+
+def link(content: bytes, at: int) -> tuple[list[Pointer], int]:
+    """What the link at *at* points to, and where it ends."""
+    version, flags = content[at], content[at + 1]
+    if version != 1 or flags & 0xE0:
+        raise IndexError("not a link")
+    at += 2
+    kind = content[at] if flags & 0x08 else 0
+    at += (1 if flags & 0x08 else 0) + (8 if flags & 0x04 else 0) + (1 if flags & 0x10 else 0)
+    width = 1 << (flags & 3)
+    at += width + int.from_bytes(content[at : at + width], "little")
+    if kind == 0:
+        return [to(Kind.HEADER, address_at(content, at))], at + 8
+    return [], at + 2 + struct.unpack_from("<H", content, at)[0]
+
+
+# --- attributes
+
+
+def _attribute(content: bytes, at: int) -> Iterable[Pointer]:
+    return attribute(content, at)[0]
+
+
+def attribute(content: bytes, at: int) -> tuple[list[Pointer], int]:
+    """What the value of the attribute at *at* points to, and where it ends."""
+    version, flags, *sizes = struct.unpack_from("<BBHHH", content, at)
+    if version not in (1, 2, 3):
+        raise IndexError("not an attribute")
+    at += 9 if version == 3 else 8
+    if version == 1:
+        flags = 0
+        sizes = [-(-size // 8) * 8 for size in sizes]
+    kind, space = at + sizes[0], at + sizes[0] + sizes[1]
+    start = space + sizes[2]
+    if flags & _SHARED_TYPE:
+        return list(_committed(content, kind)), len(content)
+    stop = start + _values(content, space) * struct.unpack_from("<I", content, kind + 4)[0]
+    element = _element(content, kind)
+    return (_in_heap(content[start:stop], element) if element else []), stop
+
+
+def _values(content: bytes, at: int) -> int:
+    """How many values the dataspace at *at* holds."""
+    version, rank = content[at], content[at + 1]
+    if version == 2 and content[at + 3] == 2:
+        return 0
+    return math.prod(struct.unpack_from(f"<{rank}Q", content, at + (8 if version == 1 else 4)))
+
+
+def heap_values(content: bytes, pointer: Pointer) -> list[Pointer]:
+    return _in_heap(content, pointer.kind)
+
+
+def _in_heap(content: bytes, element: Kind) -> list[Pointer]:
+    """The collections that values are in; the length of a long one says how much there is."""
+    layout = _IN_HEAP[element]
+    lengths: dict[int, int] = {}
+    for length, address in layout.iter_unpack(content[: len(content) // layout.size * layout.size]):
+        lengths[address] = max(length, lengths.get(address, 0))
+    found = [to(Kind.GCOL, address) for address in lengths]
+    found += [
+        value(address, n + _COLLECTED)
+        for address, n in lengths.items()
+        if n > FIRST_READ[Kind.GCOL] - _COLLECTED
+    ]
+    return found
+
+
+def collection(content: bytes, pointer: Pointer) -> Iterator[Pointer]:
+    if content.startswith(b"GCOL"):
+        size = address_at(content, 8)
+        if size > len(content):
+            yield value(pointer.start, size)
+
+
+# --- raw data
+
+
+def _layout(content: bytes, at: int, element: Kind | None) -> Iterable[Pointer]:
+    version, storage = content[at], content[at + 1]
+    if version not in (3, 4, 5):
+        return ()  # Before 2004.
+    if storage == _COMPACT and element:
+        (size,) = struct.unpack_from("<H", content, at + 2)
+        return _in_heap(content[at + 4 : at + 4 + size], element)
+    if storage == _CONTIGUOUS:
+        start, size = struct.unpack_from("<QQ", content, at + 2)
+        return _raw(start, size, element)
+    if storage == _VIRTUAL:
+        return [to(Kind.GCOL, address_at(content, at + 2))]
+    if storage == _CHUNKED:
+        return _chunk_index(content, at, version)
+    return ()
+
+
+def _raw(start: int, size: int, element: Kind | None) -> Iterable[Pointer]:
+    if size > SMALL and not element:
+        return ()
+    stop = start + min(size, SMALL)
+    return (Pointer(start, stop, element or Kind.VALUE),)
+
+
+def _chunk_index(content: bytes, at: int, version: int) -> Iterator[Pointer]:
+    """The root of the index only: below it are as many nodes as there are chunks."""
+    if version == 3:
+        yield value(address_at(content, at + 3), _CHUNK_TREE)
+        return
+    rank, width = content[at + 3], content[at + 4]
+    at += 5 + rank * width
+    parameters = _INDEX_PARAMETERS.get(content[at])
+    if parameters:
+        yield value(address_at(content, at + 1 + parameters), _CHUNK_HEADER)
+
+
+_FOLLOWED: dict[int, Callable[[bytes, int], Iterable[Pointer]]] = {
+    0x02: _link_info,
+    0x06: _link,
+    0x0C: _attribute,
+    0x11: _symbol_table,
+    0x15: _attribute_info,
+}
