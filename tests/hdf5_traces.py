@@ -108,10 +108,11 @@ class Network:
             self._ask(chase.opening())
 
     def read(self, extent):
-        for block in covering(Extent(extent.start, min(extent.stop, len(self._content)))):
-            if block not in self._here:
-                self.served.demanded += block not in self._asked
-                self._wave([block])
+        within = Extent(extent.start, min(extent.stop, len(self._content)))
+        missing = [block for block in covering(within) if block not in self._here]
+        if missing:
+            self.served.demanded += len(set(missing).difference(self._asked))
+            self._wave(missing)
 
     def _wave(self, demand):
         arrived = list(dict.fromkeys([*demand, *self._asked]))

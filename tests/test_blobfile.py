@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import BUCKET, contents
-from vbofs.blocks.blobfile import HEADER_SIZE, SLOT_SIZE, BlobFile, map_size
+from vbofs.blocks.blobfile import HEADER_SIZE, STAMP_OFFSET, SLOT_SIZE, BlobFile, map_size
 from vbofs.blocks.extents import BLOCK_SIZE, block_count, covering, span
 from vbofs.model import Blob, Extent, ObjectVersion
 
@@ -180,7 +180,7 @@ def test_a_damaged_slot_makes_its_block_a_miss(tmp_path_factory, at, flip):
     assert file.missing(ALL) == [(at - HEADER_SIZE) // SLOT_SIZE]
 
 
-@pytest.mark.parametrize("at", range(0, HEADER_SIZE, 5))
+@pytest.mark.parametrize("at", range(0, STAMP_OFFSET, 5))
 def test_a_damaged_header_costs_the_blocks_and_nothing_else(full, path, map_path, at, expects_log):
     expects_log(NOT_OURS)
     marks = bytearray(map_path.read_bytes())
@@ -191,7 +191,7 @@ def test_a_damaged_header_costs_the_blocks_and_nothing_else(full, path, map_path
     assert fill(again).read(WHOLE) == CONTENT
 
 
-@pytest.mark.parametrize("length", [0, 1, HEADER_SIZE - 1])
+@pytest.mark.parametrize("length", [0, 1, STAMP_OFFSET - 1])
 def test_a_map_without_its_header_is_made_anew(full, path, map_path, length, expects_log):
     expects_log(NOT_OURS)
     os.truncate(map_path, length)

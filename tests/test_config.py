@@ -60,6 +60,7 @@ def test_an_option_that_was_not_given_and_an_empty_variable_say_nothing(write):
 
 def test_every_setting_has_its_variable():
     texts = {"offline": "1", "allow_other": "true", "verbose": "2", "cache_size": "1G"}
+    texts |= {"keep_free": "10G"}
     texts |= {"connections": "7", "timeout": "1.5", "refresh_interval": "0", "release": "v1.0.0"}
     texts |= {"dataset": "visual-behavior-neuropixels", "endpoint_url": "http://127.0.0.1:1"}
     environ = {f"VBOFS_{name.upper()}": texts.get(name, "some-word") for name in FIELDS}
@@ -171,6 +172,7 @@ WRONG = {
     "log_file": ["a\0b", "~nobody-of-that-name/x"],
     "release": ["1.0", "v1", "newest", "1.0.0/..", "01.0.0", "1.0.0\n2.0.0"],
     "cache_size": ["lots", "-1", "1X", "1.5.5G", "1 000", "9" * 400, "nan", "0x10"],
+    "keep_free": ["lots", "-1"],
     "connections": ["0", "257", "-1", "1.5", "many"],
     "timeout": ["0", "-1", "soon", "nan"],
     "refresh_interval": ["-1", "often", "nan"],
@@ -179,11 +181,6 @@ WRONG = {
     "allow_other": ["maybe", "2"],
 }
 CASES = [(name, value) for name, values in WRONG.items() for value in values if value]
-
-
-def _named(name, value):
-    """Where the culprit stands: values that only the whole can tell are named by their option."""
-    return f"--{name.replace('_', '-')}" if value else ""
 
 
 @pytest.mark.parametrize(("name", "value"), CASES)
@@ -215,6 +212,7 @@ FILE_VALUES = [
     ("cache_size", "true"),
     ("cache_size", "-5"),
     ("cache_size", "[]"),
+    ("keep_free", "[]"),
     ("release", "[1]"),
     ("release", "{a = 1}"),
     ("dataset", "5"),

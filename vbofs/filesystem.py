@@ -197,14 +197,15 @@ class Filesystem:
 
     # --- bytes
 
-    def open(self, ino: int) -> None:
-        """Count a handle on a file."""
+    def open(self, ino: int) -> bool:
+        """Count a handle on a file; whether what the kernel keeps of it may be kept."""
         node = self.tree[ino]
         if not isinstance(node, File):
             raise NoSuchName(f"inode {ino} is not a file")
         self._handles[ino] += 1
         if ino not in self._readers:
             self._readers[ino] = BlobReader(node.blob, self._store, self._fetcher)
+        return not self._readers[ino].is_suspect
 
     def close(self, ino: int) -> None:
         """The kernel lets go of a handle; with the last one, read-ahead ends."""

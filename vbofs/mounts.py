@@ -51,8 +51,9 @@ class Mount(NamedTuple):
 
 def mounts() -> list[Mount]:
     """Every mount that this process sees, in the order of mounting."""
-    lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
-    return [_parsed(line) for line in lines]
+    # Bytes, and split at line feeds only: the kernel escapes no other line break in a name.
+    lines = Path("/proc/self/mountinfo").read_bytes().split(b"\n")
+    return [_parsed(os.fsdecode(line)) for line in lines if line]
 
 
 def _parsed(line: str) -> Mount:

@@ -15,6 +15,7 @@ def notify(*lines: str) -> None:
         address = "\0" + address[1:]
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
-            manager.sendto("\n".join(lines).encode(), address)
+            # A mountpoint's name may be bytes that are no text.
+            manager.sendto(os.fsencode("\n".join(lines)), address)
     except OSError:
         return

@@ -26,6 +26,7 @@ class ScriptedStore:
         self.head_errors: deque[Exception] = deque()
         self.page_errors: deque[Exception] = deque()
         self.page_delay = 0.0
+        self.distrusted: list[ObjectVersion] = []
         self._door = trio.Event()
         self._door.set()
         self._held_at = 0
@@ -81,3 +82,6 @@ class ScriptedStore:
 
     def requests(self) -> Requests:
         return self.store.requests()
+
+    def distrust(self, version: ObjectVersion) -> None:
+        self.distrusted.append(version)

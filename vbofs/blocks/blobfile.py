@@ -7,6 +7,9 @@ crash cannot leave a lie that is believed:
 * a block is written to the data first and to the map after, and
 * whenever a block leaves this file its bytes are compared with the map, every time.
 
+The header ends with a stamp that says that all blocks together were compared with the publisher's
+digest; whatever changes a block takes it away.
+
 A block that was cut off, evicted under a reader, damaged, or lost in a power failure while its
 map entry survived is thus a miss, and is fetched again.  Bytes are copied out with pread(2), not
 mapped: a mapping of a file that another process truncates, or on a disk that fails, ends the
@@ -18,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import hashlib
 import logging
 import os
 import secrets
@@ -35,10 +39,14 @@ log = logging.getLogger(__name__)
 
 MAGIC = b"vbofsmap"
 FORMAT = 1
-#: magic, format, block size, blob size, ident, xxh3-64 of all that; padded to 64 bytes.
+#: magic, format, block size, blob size, ident, xxh3-64 of all that; padded to 56 bytes.
 _HEADER = struct.Struct("<8sIIQ16s")
+STAMP_OFFSET = 56
 HEADER_SIZE = 64
+VERIFIED = b"verified"
 SLOT_SIZE = 8
+#: Bytes hashed at a time.
+DIGEST_STEP = 1 << 20
 #: Seconds between two stamps of a blob in use, for those who evict in another process.
 STAMP_INTERVAL = 300.0
 
@@ -83,16 +91,17 @@ class BlobFile:
         """Those of *blocks* that the map does not have; nothing is promised of the others."""
         return [block for block, mark in zip(blocks, self._marks(blocks), strict=True) if not mark]
 
-    def read(self, extent: Extent) -> memoryview | None:
+    def read(self, extent: Extent, *, use: bool = True) -> memoryview | None:
         """Exactly *extent*, every block of it compared with its checksum; None: not all is here.
 
-        *extent* must not be empty, and must lie in the blob.
+        *extent* must not be empty, and must lie in the blob.  *use*: it counts as used.
         """
         blocks = covering(extent)
         marks = self._marks(blocks)
         if 0 in marks:
             return None
-        self._use(blocks)
+        if use:
+            self._use(blocks)
         whole = span(blocks, self.blob.size)
         try:
             view = memoryview(os.pread(self._data, whole.size, whole.start))
@@ -111,13 +120,49 @@ class BlobFile:
     def put(self, block: int, content: memoryview) -> None:
         """Keep *content*, the whole of *block*.  OSError: the disk refuses."""
         self._use(range(block, block + 1))
+        self._unverify()
         _write(self._data, content, block * BLOCK_SIZE)
         _write(self._map, struct.pack("<Q", _mark(content)), HEADER_SIZE + SLOT_SIZE * block)
 
     def forget(self, blocks: Iterable[int]) -> None:
         """Make misses of *blocks*.  OSError: the disk refuses."""
+        self._unverify()
         for block in blocks:
             _write(self._map, b"\0" * SLOT_SIZE, HEADER_SIZE + SLOT_SIZE * block)
+
+    def is_complete(self) -> bool:
+        """Whether the map has every block."""
+        count = block_count(self.blob.size)
+        for blocks in (range(count)[-1:], range(count)):  # Mostly the last one is missing.
+            if blocks and self.missing(blocks):
+                return False
+        return True
+
+    @property
+    def verified(self) -> bool:
+        """Whether all of it was compared with the publisher's digest, and nothing changed since."""
+        try:
+            return os.pread(self._map, len(VERIFIED), STAMP_OFFSET) == VERIFIED
+        except OSError:
+            return False
+
+    def digest(self) -> str | None:
+        """Hex blake2b-512 of the whole; None if not all of it is here and sound.  Takes a while."""
+        whole = hashlib.blake2b()
+        for start in range(0, self.blob.size, DIGEST_STEP):
+            piece = self.read(Extent(start, min(start + DIGEST_STEP, self.blob.size)), use=False)
+            if piece is None:
+                return None
+            whole.update(piece)
+        return whole.hexdigest()
+
+    def mark_verified(self) -> None:
+        """Remember that ``digest`` was the publisher's.  OSError: the disk refuses."""
+        _write(self._map, VERIFIED, STAMP_OFFSET)
+
+    def _unverify(self) -> None:
+        if self.verified:
+            _write(self._map, b"\0" * len(VERIFIED), STAMP_OFFSET)
 
     def punch(self, extent: Extent) -> None:
         """Give the room of *extent* back to the disk.  Its blocks must have been forgotten."""
@@ -172,7 +217,7 @@ def map_size(size: int) -> int:
 
 def _header(blob: Blob) -> bytes:
     head = _HEADER.pack(MAGIC, FORMAT, BLOCK_SIZE, blob.size, bytes.fromhex(blob.ident))
-    return (head + xxhash.xxh3_64_digest(head)).ljust(HEADER_SIZE, b"\0")
+    return (head + xxhash.xxh3_64_digest(head)).ljust(STAMP_OFFSET, b"\0")
 
 
 def _open_map(path: Path, blob: Blob) -> int:
@@ -181,7 +226,7 @@ def _open_map(path: Path, blob: Blob) -> int:
     for _ in range(3):  # Another daemon may make or remove it at the same time.
         with contextlib.suppress(FileNotFoundError):
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            if os.pread(fd, HEADER_SIZE, 0) == header:
+            if os.pread(fd, STAMP_OFFSET, 0) == header:
                 return fd
             os.close(fd)
             log.warning("%s: not the map that belongs there; its blocks are fetched again", path)

@@ -33,6 +33,7 @@ from ..remote.protocol import ObjectStore
 from .blobfile import BlobFile
 from .extents import BLOCK_SIZE, runs, span
 from .store import BlockStore
+from .verifier import Verifier
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ class Fetcher:
         self._serials = itertools.count()
         self._demanded = self._read_ahead = self._joined = self._failed = 0
         self.last_error: str | None = None
+        self.verifier = Verifier(nursery, remote, lambda: bool(self._flying))
 
     def __repr__(self) -> str:
         return f"<Fetcher {len(self._flying)} flying, {len(self._queue)} queued>"
@@ -119,6 +121,8 @@ class Fetcher:
         Returns the blocks that were waited for, by number; the others are on disk.
         BlockUnavailable if one cannot be had.
         """
+        if self.verifier.is_condemned(blob):
+            raise BlockUnavailable(f"{blob.version.key}: its bytes are not those of its release")
         missing = self._missing(blob, blocks)
         self._request(blob, missing, Priority.DEMAND)
         waited = {block: self._flights[blob.ident, block] for block in missing}
@@ -222,6 +226,8 @@ class Fetcher:
             self._flying.remove(request)
             self._land_all(request, error)
             self._start_what_may()
+        if request.file is not None:
+            self.verifier.consider(request.file)
 
     def _sink(self, request: _Request) -> _BlockSink:
         token = trio.lowlevel.current_trio_token()

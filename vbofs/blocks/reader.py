@@ -44,6 +44,11 @@ class BlobReader:
             self._fetcher.want(self.blob, ahead)
         return answer
 
+    @property
+    def is_suspect(self) -> bool:
+        """Bytes of it that were handed out before may have been wrong."""
+        return self._fetcher.verifier.is_suspect(self.blob)
+
     def close(self) -> None:
         """The last handle is gone."""
         self._fetcher.abandon(self.blob)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from .blobfile import HEADER_SIZE, BlobFile
+from .blobfile import STAMP_OFFSET, BlobFile
 from .extents import BLOCK_SIZE, BLOCKS_PER_PART, PART_SIZE, block_count, clipped
 
 
@@ -90,7 +90,7 @@ def _drop_part(file: BlobFile, part: int) -> None:
 def _empty(path: Path) -> None:
     """Forget the whole blob at *path*, map first."""
     with open(path.with_name(path.name + ".map"), "r+b") as marks, open(path, "r+b") as data:
-        for file, kept in ((marks, HEADER_SIZE), (data, 0)):
+        for file, kept in ((marks, STAMP_OFFSET), (data, 0)):
             size = os.fstat(file.fileno()).st_size
             os.ftruncate(file.fileno(), kept)
             os.ftruncate(file.fileno(), size)

@@ -70,6 +70,7 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
         ("releases", f"{', '.join('v' + r for r in state['releases'])}; latest v{state['latest']}"),
         ("daemon", f"pid {state['pid']}, vbofs {state['version']}, since {since}"),
         ("cache", f"{size(cache['used'])} of {size(cache['limit'])} in {cache['dir']}"),
+        ("verified", f"{counted(state['verifier']['verified'], 'whole file')} since then"),
         (
             "requests",
             f"{asked['get']} GET, {asked['head']} HEAD, {asked['list']} LIST;"
@@ -82,8 +83,9 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         (
             "errors",
-            f"{blocks['failed']} requests failed, {counted(cache['damaged'], 'block')} damaged,"
-            f" {cache['refused']} not kept",
+            f"{counted(blocks['failed'], 'request')} failed,"
+            f" {counted(cache['damaged'], 'block')} damaged, {cache['refused']} not kept,"
+            f" {counted(state['verifier']['mismatched'], 'file')} not as published",
         ),
     ]
     if state["last_error"]:

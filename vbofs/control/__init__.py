@@ -71,6 +71,8 @@ def ask(mountpoint: Path, verb: str) -> Any:
             daemon.connect(where)
             daemon.sendall(request)
             answer = json.loads(daemon.makefile("rb").readline())
+            if not isinstance(answer, dict) or not answer.keys() & {"ok", "error"}:
+                raise ValueError("that is no answer")
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NotMounted(f"no vbofs of this user is mounted at {mountpoint}") from error
     except (OSError, ValueError) as error:

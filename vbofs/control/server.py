@@ -25,21 +25,20 @@ Verbs = Mapping[str, Callable[[], Awaitable[Any]]]
 
 @contextlib.asynccontextmanager
 async def _listening(mountpoint: Path) -> AsyncIterator[trio.SocketListener]:
-    listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     path = runtime_dir() / socket_name(mountpoint)
     with contextlib.suppress(FileNotFoundError):
         path.unlink()  # Left by a daemon that died; a living one would hold the mountpoint.
-    with address(mountpoint) as where:
-        await listener.bind(where)
-    inode = path.stat().st_ino
-    listener.listen(16)
-    try:
-        yield trio.SocketListener(listener)
-    finally:
-        listener.close()
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_ino == inode:  # Not the socket of the daemon that came after us.
-                path.unlink()
+    with trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        with address(mountpoint) as where:
+            await listener.bind(where)
+        inode = path.stat().st_ino
+        listener.listen(128)  # A client does not wait for a full queue: it fails.
+        try:
+            yield trio.SocketListener(listener)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_ino == inode:  # Not the socket of the daemon that came after us.
+                    path.unlink()
 
 
 async def serve(
@@ -66,8 +65,7 @@ async def _answer(stream: trio.SocketStream, verbs: Verbs) -> None:
     try:
         with trio.move_on_after(PATIENCE):
             line = await _line(stream)
-            answer = await _outcome(line, verbs)
-            await stream.send_all(json.dumps(answer).encode() + b"\n")
+            await stream.send_all(await _outcome(line, verbs) + b"\n")
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         log.debug("a client of the control socket went away")
     finally:
@@ -86,16 +84,22 @@ async def _line(stream: trio.SocketStream) -> bytes:
     return line
 
 
-async def _outcome(line: bytes, verbs: Verbs) -> dict[str, Any]:
+async def _outcome(line: bytes, verbs: Verbs) -> bytes:
     try:
         request = json.loads(line)
-        if request["vbofs"] != PROTOCOL:
-            return {"error": f"the daemon speaks protocol {PROTOCOL}; remount with this vbofs"}
-        return {"ok": await verbs[request["verb"]]()}
-    except VbofsError as error:
-        return {"error": str(error), "exit_status": error.exit_status}
+        work = verbs[request["verb"]] if request["vbofs"] == PROTOCOL else None
     except (ValueError, LookupError, TypeError, RecursionError):
-        return {"error": "the daemon does not know that request"}
+        return _error("the daemon does not know that request")
+    if work is None:
+        return _error(f"the daemon speaks protocol {PROTOCOL}; remount with this vbofs")
+    try:
+        return json.dumps({"ok": await work()}).encode()
+    except VbofsError as error:
+        return _error(str(error), exit_status=error.exit_status)
     except Exception as bug:
         log.exception("control: a bug; the mount goes on")
-        return {"error": f"a bug in the daemon: {bug!r}; see its log"}
+        return _error(f"a bug in the daemon: {bug!r}; see its log")
+
+
+def _error(message: str, **more: int) -> bytes:
+    return json.dumps({"error": message, **more}).encode()

@@ -118,6 +118,7 @@ class Tower:
                 "retried": sum(remote.retries for remote in self.remotes),
             },
             "blocks": asdict(self.fetcher.statistics()),
+            "verifier": asdict(self.fetcher.verifier.statistics()),
             "readers": asdict(self.filesystem.statistics()),
             "last_error": self.fetcher.last_error,
         }

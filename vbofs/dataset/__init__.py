@@ -90,8 +90,6 @@ class Dataset:
         self._checking = trio.Lock()
         self._checked = -1e9  # On trio's clock; kept.checked is on the world's.
         self.listing = self._kept_listing.load() or Listing()
-        # Whoever has been shown a release keeps it: no directory vanishes under its readers.
-        self._withdrawn: list[Document] = []
 
     def __repr__(self) -> str:
         return f"<Dataset {self._settings.dataset} {list(self.releases)}>"
@@ -113,8 +111,7 @@ class Dataset:
     @property
     def releases(self) -> dict[str, Document]:
         """The good manifests of the releases that are to be shown, oldest release first."""
-        known = [*self._withdrawn, *self.listing.manifests]
-        good = {m.release: m for m in known if not m.flaw}
+        good = {m.release: m for m in self.listing.manifests if not m.flaw}
         ordered = sorted(good, key=semver.Version.parse)
         wanted = {ordered[-1] if r == "latest" else r for r in self._settings.release if ordered}
         return {r: good[r] for r in ordered if not wanted or r in wanted}
@@ -178,7 +175,6 @@ class Dataset:
         RemoteError, or NoReleases if there is suddenly nothing: what is known stays known.
         """
         async with self._checking:
-            shown = self.listing.manifests if self._checked >= 0 else []
             self._checked = trio.current_time()  # Also if it fails: not at every ls.
             known = {(m.name, m.version, m.facts): m for m in self.listing.manifests}
             found = await self._list(f"{self._settings.project}/manifests/")
@@ -198,8 +194,6 @@ class Dataset:
                 for m in manifests
                 if (document := checked.get(m.name) or known.get((m.name, m.version, m.facts)))
             ]
-            good = {m.release for m in kept if not m.flaw}
-            self._withdrawn += [m for m in shown if not m.flaw and m.release not in good]
             old, self.listing = self.listing, Listing(kept, root, time.time())
             self._kept_listing.save(self.listing)
             return (old.manifests, old.root) != (kept, root)

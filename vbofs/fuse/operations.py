@@ -124,9 +124,8 @@ class Operations(pyfuse3.Operations):
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         if flags & os.O_ACCMODE != os.O_RDONLY:
             raise ReadOnly("opened for writing")
-        self._filesystem.open(inode)
         # Bytes never change, so the kernel may keep them from one open to the next.
-        return FileInfo(fh=inode, keep_cache=True)
+        return FileInfo(fh=inode, keep_cache=self._filesystem.open(inode))
 
     @answers_with_errno
     async def read(  # type: ignore[override]  # pyfuse3 takes any buffer, and says bytes.

@@ -77,6 +77,9 @@ class MemoryObjectStore:
     def requests(self) -> Requests:
         return self._requests
 
+    def distrust(self, version: ObjectVersion) -> None:
+        """There is nothing in between."""
+
     def _content(self, version: ObjectVersion) -> tuple[bytes, int]:
         if version.bucket != self._bucket:
             raise BucketMissing(f"there is no bucket {version.bucket}")

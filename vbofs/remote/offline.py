@@ -27,5 +27,8 @@ class OfflineObjectStore:
     def requests(self) -> Requests:
         return Requests()
 
+    def distrust(self, version: ObjectVersion) -> None:
+        """Nobody is asked anyway."""
+
     def _refuse(self, subject: str) -> NoReturn:
         raise Offline(f"{subject} is not cached, and vbofs runs with --offline")

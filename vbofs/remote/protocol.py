@@ -71,6 +71,9 @@ class ObjectStore(Protocol):
     def requests(self) -> Requests:
         """What has been asked so far."""
 
+    def distrust(self, version: ObjectVersion) -> None:
+        """A cache in between has given wrong bytes of *version*: ask past it from now on."""
+
 
 class Collected:
     """A sink that keeps what it gets: for documents, which are small and wanted whole."""

@@ -74,6 +74,9 @@ class Retrying:
     def requests(self) -> Requests:
         return self._store.requests()
 
+    def distrust(self, version: ObjectVersion) -> None:
+        self._store.distrust(version)
+
     async def _until_deadline(self, attempt: Callable[[], Awaitable[T]]) -> T:
         deadline = trio.current_time() + self._timeout
 

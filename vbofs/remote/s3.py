@@ -59,6 +59,7 @@ class S3ObjectStore:
         self._lock = threading.Lock()
         self._requests = Requests()
         self._versions_denied = False
+        self._distrusted: set[ObjectVersion] = set()
         self._urls: TTLCache[ObjectVersion, str] = TTLCache(4096, SIGNED_URL_LIFE)
         core = botocore.session.Session(profile=settings.profile)
         try:
@@ -84,6 +85,9 @@ class S3ObjectStore:
     def requests(self) -> Requests:
         with self._lock:
             return self._requests
+
+    def distrust(self, version: ObjectVersion) -> None:
+        self._distrusted.add(version)
 
     def _count(self, **more: int) -> None:
         with self._lock:
@@ -188,6 +192,8 @@ class S3ObjectStore:
             "Accept-Encoding": "identity",
             "User-Agent": AGENT,
         }
+        if blob.version in self._distrusted:
+            headers["Cache-Control"] = "no-cache"
         url = self._url(blob.version)
         return AWSPreparedRequest("GET", url, headers, None, stream_output=True)
 

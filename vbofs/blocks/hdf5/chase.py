@@ -71,11 +71,7 @@ class Chase:
         """What to fetch when the file is opened, before anything of it is known."""
         head = clipped(0, HEAD, self._size)
         tail = Extent(max(head.stop, (self._size - TAIL) // BLOCK_SIZE * BLOCK_SIZE), self._size)
-        return [
-            extent
-            for extent in (head, tail)
-            if extent.size and self._purse.ask(extent, covering(extent))
-        ]
+        return [extent for extent in (head, tail) if self._is_new(extent)]
 
     def learn(self, start: int, content: memoryview) -> list[Extent]:
         """Whole blocks have arrived: *content*, from *start* on; return what to fetch now.
@@ -136,9 +132,13 @@ class Chase:
 
     def _want(self, extent: Extent, arrival: Arrival) -> None:
         """Have *extent* fetched, not parsed; so it need not be asked for if it is here."""
-        blocks = covering(extent)
-        if not self._purse.has(blocks) and self._purse.ask(extent, blocks):
+        if self._is_new(extent):
             arrival.asks.append(extent)
+
+    def _is_new(self, extent: Extent) -> bool:
+        """*extent* is not here nor on its way, and is paid for now."""
+        blocks = covering(extent)
+        return not self._purse.has(blocks) and self._purse.ask(extent, blocks)
 
     def _await(self, wait: Wait, arrival: Arrival) -> None:
         if wait.weight:

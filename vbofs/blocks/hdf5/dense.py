@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from .pointer import LARGEST_STRUCTURE, Item, Kind, Pointer, address_at
+from .pointer import LARGEST_STRUCTURE, MISTAKES, Item, Kind, Pointer, address_at
 
 _CHECKSUMMED = 0x02
 _NODE_OVERHEAD = 10  # Signature, version, type, checksum.
@@ -75,7 +75,7 @@ def direct_block(content: bytes, pointer: Pointer) -> list[Pointer]:
             while at < len(content):
                 pointers, at = table.item(content, at)
                 found += pointers
-        except (struct.error, IndexError, OverflowError):
+        except MISTAKES:
             pass  # What is left of the block is free.
     return found
 

@@ -7,7 +7,17 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
-from .pointer import FIRST_READ, LARGEST_STRUCTURE, Item, Kind, Pointer, address_at, to, value
+from .pointer import (
+    FIRST_READ,
+    LARGEST_STRUCTURE,
+    MISTAKES,
+    Item,
+    Kind,
+    Pointer,
+    address_at,
+    to,
+    value,
+)
 
 #: Its type, its flags, where its body begins and ends.
 Message: TypeAlias = tuple[int, int, int, int]
@@ -15,11 +25,11 @@ Message: TypeAlias = tuple[int, int, int, int]
 #: Raw data that readers take with the metadata: scalars, names, short columns.
 SMALL = 16 << 10
 
-_DATATYPE, _LAYOUT, _ATTRIBUTE, _CONTINUATION = 0x03, 0x08, 0x0C, 0x10
-_SHARED_MESSAGE = 0x02
+_DATATYPE, _LAYOUT, _CONTINUATION = 0x03, 0x08, 0x10
+_SHARED = 0x02
 _COMMITTED = 2
 _SHARED_TYPE = 0x01
-_TIME_TRACKED = 0x01
+_ORDER_TRACKED = 0x01
 _ORDER_INDEXED = 0x02
 _REFERENCE, _VLEN = 7, 9
 _IN_HEAP = {Kind.VLEN: struct.Struct("<IQ4x"), Kind.REGION: struct.Struct("<0IQ4x")}
@@ -40,36 +50,42 @@ def pointers(
     found: list[Pointer] = []
     element: Kind | None = None  # What the raw data consist of, if that points anywhere.
     for kind, flags, at, stop in messages:
-        if stop > len(content):
-            break
-        if kind in _FOLLOWED:
-            found += _FOLLOWED[kind](content, at)
-        elif kind == _CONTINUATION:
-            start, size = struct.unpack_from("<QQ", content, at)
-            if size <= LARGEST_STRUCTURE:
-                found.append(Pointer(start, start + size, more, shape))
-        elif kind == _DATATYPE:
-            if flags & _SHARED_MESSAGE:
-                found += _committed(content, at)
+        if kind not in _FOLLOWED or stop > len(content):
+            continue
+        body = content[at:stop]
+        try:
+            if kind == _DATATYPE and not flags & _SHARED:
+                element = _element(body, 0)
+            elif kind == _DATATYPE:
+                found += _committed(body, 0)
+            elif kind == _LAYOUT:
+                found += _layout(body, element)
+            elif kind == _CONTINUATION:
+                found += _continuation(body, more, shape)
             else:
-                element = _element(content, at)
-        elif kind == _LAYOUT:
-            found += _layout(content, at, element)
+                found += _SIMPLE[kind](body)
+        except MISTAKES:
+            continue  # The other messages may be sound.
     return found
 
 
-def _committed(content: bytes, at: int) -> Iterator[Pointer]:
+def _continuation(body: bytes, kind: Kind, shape: object) -> Iterable[Pointer]:
+    start, size = struct.unpack_from("<QQ", body)
+    return (Pointer(start, start + size, kind, shape),) if size <= LARGEST_STRUCTURE else ()
+
+
+def _committed(body: bytes, at: int) -> Iterator[Pointer]:
     """A message kept elsewhere: in another object's header, or in the file's shared heap."""
-    version, kind = content[at], content[at + 1]
+    version, kind = body[at], body[at + 1]
     if version == 1:
-        yield to(Kind.HEADER, address_at(content, at + 16))
+        yield to(Kind.HEADER, address_at(body, at + 16))
     elif version == 2 or kind == _COMMITTED:
-        yield to(Kind.HEADER, address_at(content, at + 2))
+        yield to(Kind.HEADER, address_at(body, at + 2))
 
 
-def _element(content: bytes, at: int) -> Kind | None:
+def _element(body: bytes, at: int) -> Kind | None:
     """What values of the datatype at *at* are, if they are kept in global heaps."""
-    kind, bits = content[at] & 15, content[at + 1] & 15
+    kind, bits = body[at] & 15, body[at + 1] & 15
     if kind == _VLEN:
         return Kind.VLEN
     return Kind.REGION if kind == _REFERENCE and bits == 1 else None
@@ -78,32 +94,32 @@ def _element(content: bytes, at: int) -> Kind | None:
 # --- groups and links
 
 
-def _symbol_table(content: bytes, at: int) -> Iterable[Pointer]:
-    tree, heap = struct.unpack_from("<QQ", content, at)
+def _symbol_table(body: bytes) -> Iterable[Pointer]:
+    tree, heap = struct.unpack_from("<QQ", body)
     return to(Kind.TREE, tree), to(Kind.HEAP, heap)
 
 
-def _link_info(content: bytes, at: int) -> Iterator[Pointer]:
-    return _dense(content, at, 8, link)
+def _link_info(body: bytes) -> Iterator[Pointer]:
+    return _dense(body, 8, link)
 
 
-def _attribute_info(content: bytes, at: int) -> Iterator[Pointer]:
-    return _dense(content, at, 2, attribute)
+def _attribute_info(body: bytes) -> Iterator[Pointer]:
+    return _dense(body, 2, attribute)
 
 
-def _dense(content: bytes, at: int, order: int, item: Item) -> Iterator[Pointer]:
+def _dense(body: bytes, order: int, item: Item) -> Iterator[Pointer]:
     """A fractal heap of *items*, with a B-tree by name and perhaps one by order of creation."""
-    flags = content[at + 1]
-    at += 2 + (order if flags & _TIME_TRACKED else 0)
-    heap, names = struct.unpack_from("<QQ", content, at)
+    flags = body[1]
+    at = 2 + (order if flags & _ORDER_TRACKED else 0)
+    heap, names = struct.unpack_from("<QQ", body, at)
     yield to(Kind.FRHP, heap, item)
     yield to(Kind.BTHD, names)
     if flags & _ORDER_INDEXED:
-        yield to(Kind.BTHD, address_at(content, at + 16))
+        yield to(Kind.BTHD, address_at(body, at + 16))
 
 
-def _link(content: bytes, at: int) -> Iterable[Pointer]:
-    return link(content, at)[0]
+def _link(body: bytes) -> Iterable[Pointer]:
+    return link(body, 0)[0]
 
 
 def link(content: bytes, at: int) -> tuple[list[Pointer], int]:
@@ -124,8 +140,8 @@ def link(content: bytes, at: int) -> tuple[list[Pointer], int]:
 # --- attributes
 
 
-def _attribute(content: bytes, at: int) -> Iterable[Pointer]:
-    return attribute(content, at)[0]
+def _attribute(body: bytes) -> Iterable[Pointer]:
+    return attribute(body, 0)[0]
 
 
 def attribute(content: bytes, at: int) -> tuple[list[Pointer], int]:
@@ -183,46 +199,44 @@ def collection(content: bytes, pointer: Pointer) -> Iterator[Pointer]:
 # --- raw data
 
 
-def _layout(content: bytes, at: int, element: Kind | None) -> Iterable[Pointer]:
-    version, storage = content[at], content[at + 1]
+def _layout(body: bytes, element: Kind | None) -> Iterable[Pointer]:
+    version, storage = body[0], body[1]
     if version not in (3, 4, 5):
         return ()  # Before 2004.
     if storage == _COMPACT and element:
-        (size,) = struct.unpack_from("<H", content, at + 2)
-        return _in_heap(content[at + 4 : at + 4 + size], element)
+        return _in_heap(body[4:], element)
     if storage == _CONTIGUOUS:
-        start, size = struct.unpack_from("<QQ", content, at + 2)
-        return _raw(start, size, element)
-    if storage == _VIRTUAL:
-        return [to(Kind.GCOL, address_at(content, at + 2))]
+        return _raw(*struct.unpack_from("<QQ", body, 2), element)
     if storage == _CHUNKED:
-        return _chunk_index(content, at, version)
+        return _chunk_index(body, version)
+    if storage == _VIRTUAL:
+        return (to(Kind.GCOL, address_at(body, 2)),)
     return ()
 
 
 def _raw(start: int, size: int, element: Kind | None) -> Iterable[Pointer]:
     if size > SMALL and not element:
         return ()
-    stop = start + min(size, SMALL)
-    return (Pointer(start, stop, element or Kind.VALUE),)
+    return (Pointer(start, start + min(size, SMALL), element or Kind.VALUE),)
 
 
-def _chunk_index(content: bytes, at: int, version: int) -> Iterator[Pointer]:
+def _chunk_index(body: bytes, version: int) -> Iterator[Pointer]:
     """The root of the index only: below it are as many nodes as there are chunks."""
     if version == 3:
-        yield value(address_at(content, at + 3), _CHUNK_TREE)
+        yield value(address_at(body, 3), _CHUNK_TREE)
         return
-    rank, width = content[at + 3], content[at + 4]
-    at += 5 + rank * width
-    parameters = _INDEX_PARAMETERS.get(content[at])
+    rank, width = body[3], body[4]
+    at = 5 + rank * width
+    parameters = _INDEX_PARAMETERS.get(body[at])
     if parameters:
-        yield value(address_at(content, at + 1 + parameters), _CHUNK_HEADER)
+        yield value(address_at(body, at + 1 + parameters), _CHUNK_HEADER)
 
 
-_FOLLOWED: dict[int, Callable[[bytes, int], Iterable[Pointer]]] = {
+_SIMPLE: dict[int, Callable[[bytes], Iterable[Pointer]]] = {
     0x02: _link_info,
     0x06: _link,
     0x0C: _attribute,
     0x11: _symbol_table,
     0x15: _attribute_info,
 }
+_FOLLOWED = {*_SIMPLE, _DATATYPE, _LAYOUT, _CONTINUATION}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Collection
 
 from .dense import direct_block, fractal_heap, index_header, index_node, indirect_block
 from .groups import local_heap, superblock, symbol_node, tree_node
 from .headers import continued_chunk, continued_messages, object_header
 from .messages import collection, heap_values
-from .pointer import Kind, Parser, Pointer
+from .pointer import MISTAKES, Kind, Parser, Pointer
 
 _PARSERS: dict[Kind, Parser] = {
     Kind.SUPERBLOCK: superblock,
@@ -34,5 +33,5 @@ def pointers_in(content: bytes, pointer: Pointer) -> Collection[Pointer]:
     """What the structure at *pointer* points to; nothing if it is not what it was said to be."""
     try:
         return list(_PARSERS[pointer.kind](content, pointer))
-    except (struct.error, IndexError, OverflowError):
+    except MISTAKES:
         return ()

@@ -11,9 +11,9 @@ from .pointer import Pointer
 #: Structures that wait for their bytes at one time, each some 300 bytes of memory.
 LARGEST_COUNT = 1024
 #: Bytes kept of structures that go on in a block that is not here yet.
-LARGEST_WEIGHT = 256 << 10
+LARGEST_WEIGHT = 128 << 10
 #: Blocks remembered to be here; those forgotten cost their bytes again.
-REMEMBERED = 4096
+REMEMBERED = 1024
 
 
 class Purse:

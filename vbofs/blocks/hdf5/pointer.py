@@ -13,7 +13,11 @@ LARGEST_STRUCTURE = 64 << 10
 LARGEST_VALUE = 1 << 20
 
 
-class Kind(enum.Enum):
+#: What reading a structure raises where it is not what it was said to be.
+MISTAKES = (struct.error, IndexError, OverflowError)
+
+
+class Kind(enum.IntEnum):
     """What is to be found at an address; the signature, where HDF5 has one."""
 
     VALUE = enum.auto()  # Names, numbers: points to nothing.
@@ -62,9 +66,9 @@ class Pointer(NamedTuple):
 
 _ADDRESS = struct.Struct("<Q")
 
-#: "Bytes of a structure and the pointer to it in, pointers out."  The bytes may be anything; a
-#: parser raises struct.error or IndexError where they end before the structure does.  One that
-#: finds its structure longer than the pointer said returns a pointer to the whole of it.
+#: "Bytes of a structure and the pointer to it in, pointers out."  The bytes may be anything, and a
+#: parser may raise MISTAKES.  One that finds its structure longer than the pointer said returns a
+#: pointer to the whole of it.
 Parser: TypeAlias = Callable[[bytes, Pointer], Iterable[Pointer]]
 
 #: Reads one item of a fractal heap: bytes and where it begins in, pointers and where it ends out.

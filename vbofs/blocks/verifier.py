@@ -1,0 +1,113 @@
+"""Whole blobs against their publisher's digests, in the background, when the last block is here.
+
+A manifest's hash cannot vouch for one block, so until a blob is complete its blocks rest on TLS,
+on the answer's headers and on their own checksums.  A blob that then does not match is dropped: its
+blocks are fetched again as they are read, past any cache in between.  If it fails a second time it
+is condemned, and its readers get EIO: better no byte than a wrong one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from ..model import Blob
+from ..remote.protocol import ObjectStore
+from .blobfile import BlobFile
+from .extents import block_count
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks whether the readers have come to rest; hashing can wait for them.
+PATIENCE = 1.0
+#: Mismatches after which a blob is condemned.
+STRIKES = 2
+
+
+@dataclass(frozen=True)
+class VerifierStatistics:
+    """Blobs since the daemon began; *pending* are of this moment."""
+
+    verified: int
+    mismatched: int
+    condemned: int
+    pending: int
+
+
+class Verifier:
+    """Verifies one blob at a time, in a thread, while *is_busy* says that nobody is waiting."""
+
+    def __init__(
+        self, nursery: trio.Nursery, remote: ObjectStore, is_busy: Callable[[], bool]
+    ) -> None:
+        self._nursery = nursery
+        self._remote = remote
+        self._is_busy = is_busy
+        self._pending: dict[str, BlobFile] = {}
+        self._strikes: Counter[str] = Counter()
+        self._verified = 0
+
+    def __repr__(self) -> str:
+        return f"<Verifier {len(self._pending)} pending>"
+
+    def statistics(self) -> VerifierStatistics:
+        condemned = sum(strikes >= STRIKES for strikes in self._strikes.values())
+        return VerifierStatistics(
+            self._verified, self._strikes.total(), condemned, len(self._pending)
+        )
+
+    def is_suspect(self, blob: Blob) -> bool:
+        """It has failed: what the kernel keeps of it is not to be trusted either."""
+        return bool(self._strikes) and blob.ident in self._strikes
+
+    def is_condemned(self, blob: Blob) -> bool:
+        """It has failed twice: nobody gets any of it."""
+        return bool(self._strikes) and self._strikes[blob.ident] >= STRIKES
+
+    def consider(self, file: BlobFile) -> None:
+        """Something of *file* has arrived: verify it if it is complete and was not verified."""
+        blob = file.blob
+        if not blob.digest or blob.ident in self._pending or file.verified:
+            return
+        if file.is_complete():
+            if not self._pending:
+                self._nursery.start_soon(self._work)
+            self._pending[blob.ident] = file
+
+    async def _work(self) -> None:
+        while self._pending:
+            while self._is_busy():  # noqa: ASYNC110  # Busy on and off is busy; only rest counts.
+                await trio.sleep(PATIENCE)
+            file = next(iter(self._pending.values()))
+            try:
+                digest = await trio.to_thread.run_sync(file.digest, abandon_on_cancel=True)
+                self._judge(file, digest)
+            except OSError as error:
+                log.warning("%r: cannot be verified: %s", file, error)
+            except Exception:
+                log.exception("verifying %r: a bug; it stays unverified", file)
+            finally:
+                del self._pending[file.blob.ident]
+
+    def _judge(self, file: BlobFile, digest: str | None) -> None:
+        if digest is None:
+            return  # Evicted or damaged meanwhile; it will be complete again.
+        if digest == file.blob.digest:
+            file.mark_verified()
+            self._verified += 1
+            log.info("%s is verified", file.blob.version.key)
+            return
+        self._strikes[file.blob.ident] += 1
+        file.forget(range(block_count(file.blob.size)))
+        self._remote.distrust(file.blob.version)
+        log.error(
+            "%s does not match its release's blake2b; %s",
+            file.blob.version.key,
+            "reading it is an error from now on"
+            if self.is_condemned(file.blob)
+            else "it is dropped, and fetched again",
+        )
