@@ -71,6 +71,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connections: Annotated[int, msgspec.Meta(ge=1, le=256)] = 16
     #: Seconds for which a request is tried again before its reader gets EIO.
     timeout: Positive = 60.0
+    #: Fetch the metadata of HDF5 files ahead of whoever follows their pointers.
+    hdf5_chase: bool = True
     #: Seconds between two looks for new releases.
     refresh_interval: Annotated[float, msgspec.Meta(ge=0)] = 600.0
 

@@ -15,14 +15,16 @@ from collections import Counter
 from dataclasses import dataclass
 
 import trio
+from cachetools import LRUCache
 
 from .blocks.fetcher import Fetcher
+from .blocks.pursuit import Pursuit
 from .blocks.reader import BlobReader
 from .blocks.store import BlockStore
 from .catalog.tree import ROOT, Directory, File, Node, Symlink, Tree
 from .dataset import Dataset, Document
 from .errors import NoSuchName, VbofsError
-from .model import Attrs
+from .model import Attrs, Blob
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,9 @@ log = logging.getLogger(__name__)
 NEWS_PATIENCE = 3.0
 #: Seconds that statfs(2) waits to learn the size of the latest release: df must not hang.
 SIZE_PATIENCE = 5.0
+
+#: Files whose metadata are followed; content that only claims to be HDF5 is soon found out.
+HDF5_NAMES = (".nwb", ".h5", ".hdf5", ".hdf", ".he5", ".mat", ".nc")
 
 MANIFESTS = "manifests"
 LATEST = "latest"
@@ -46,10 +51,19 @@ class ReadStatistics:
 
 
 class Filesystem:
-    """The tree of *dataset*, its bytes through *fetcher*; *nursery* is for looks nobody awaits."""
+    """The tree of *dataset*, its bytes through *fetcher*; *nursery* is for work nobody awaits.
+
+    *chase*: follow the metadata of HDF5 files ahead of their readers.
+    """
 
     def __init__(
-        self, dataset: Dataset, store: BlockStore, fetcher: Fetcher, nursery: trio.Nursery
+        self,
+        dataset: Dataset,
+        store: BlockStore,
+        fetcher: Fetcher,
+        nursery: trio.Nursery,
+        *,
+        chase: bool = True,
     ) -> None:
         self._dataset = dataset
         self._store = store
@@ -61,6 +75,8 @@ class Filesystem:
         self._building: dict[int, trio.Lock] = {}
         self._handles: Counter[int] = Counter()
         self._readers: dict[int, BlobReader] = {}
+        self._chase = chase
+        self._chased: LRUCache[str, bool] = LRUCache(4096)
         self._reads = self._read_bytes = 0
         self._show_news()
 
@@ -204,8 +220,14 @@ class Filesystem:
             raise NoSuchName(f"inode {ino} is not a file")
         self._handles[ino] += 1
         if ino not in self._readers:
-            self._readers[ino] = BlobReader(node.blob, self._store, self._fetcher)
+            self._readers[ino] = self._reader(node.blob)
         return not self._readers[ino].is_suspect
+
+    def _reader(self, blob: Blob) -> BlobReader:
+        pursuit = None
+        if self._chase and blob.version.key.endswith(HDF5_NAMES):
+            pursuit = Pursuit(blob, self._store, self._fetcher, self._nursery, self._chased)
+        return BlobReader(blob, self._store, self._fetcher, pursuit)
 
     def close(self, ino: int) -> None:
         """The kernel lets go of a handle; with the last one, read-ahead ends."""

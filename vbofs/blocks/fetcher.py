@@ -22,6 +22,7 @@ import contextlib
 import enum
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -42,6 +43,7 @@ class Priority(enum.IntEnum):
     """Why a block is wanted; the lowest goes first."""
 
     DEMAND = 0
+    CHASE = 1
     READ_AHEAD = 2
 
 
@@ -75,6 +77,7 @@ class FetcherStatistics:
     """Counts since the daemon began, but *flying* and *queued*, which are of this moment."""
 
     demanded: int
+    chased: int
     read_ahead: int
     joined: int
     failed: int
@@ -98,7 +101,8 @@ class Fetcher:
         self._queue: list[_Request] = []
         self._flying: list[_Request] = []
         self._serials = itertools.count()
-        self._demanded = self._read_ahead = self._joined = self._failed = 0
+        self._asked: Counter[Priority] = Counter()
+        self._joined = self._failed = 0
         self.last_error: str | None = None
         self.verifier = Verifier(nursery, remote, lambda: bool(self._flying))
 
@@ -107,15 +111,23 @@ class Fetcher:
 
     def statistics(self) -> FetcherStatistics:
         return FetcherStatistics(
-            self._demanded,
-            self._read_ahead,
+            self._asked[Priority.DEMAND],
+            self._asked[Priority.CHASE],
+            self._asked[Priority.READ_AHEAD],
             self._joined,
             self._failed,
             len(self._flying),
             len(self._queue),
         )
 
-    async def have(self, blob: Blob, blocks: range, *, ahead: range = range(0)) -> dict[int, bytes]:
+    async def have(
+        self,
+        blob: Blob,
+        blocks: range,
+        *,
+        ahead: range = range(0),
+        priority: Priority = Priority.DEMAND,
+    ) -> dict[int, bytes]:
         """Wait until *blocks* are here; have those *ahead* fetched too, without waiting for them.
 
         Returns the blocks that were waited for, by number; the others are on disk.
@@ -124,7 +136,7 @@ class Fetcher:
         if self.verifier.is_condemned(blob):
             raise BlockUnavailable(f"{blob.version.key}: its bytes are not those of its release")
         missing = self._missing(blob, blocks)
-        self._request(blob, missing, Priority.DEMAND)
+        self._request(blob, missing, priority)
         waited = {block: self._flights[blob.ident, block] for block in missing}
         self.want(blob, ahead)
         with _waiting_for(waited.values()):
@@ -179,10 +191,7 @@ class Fetcher:
         file = self._store.file(blob)
         self._queue.append(_Request(blob, file, run, priority, next(self._serials), flights))
         self._flights.update({(blob.ident, block): flight for block, flight in flights.items()})
-        if priority is Priority.DEMAND:
-            self._demanded += len(run)
-        else:
-            self._read_ahead += len(run)
+        self._asked[priority] += len(run)
 
     def _hurry(self, flight: Flight, priority: Priority) -> None:
         for request in self._queue:

@@ -46,6 +46,11 @@ class ReadAhead:
     def __repr__(self) -> str:
         return f"<ReadAhead {[(s.head, s.window) for s in self._streams.values()]}>"
 
+    @property
+    def has_jumped(self) -> bool:
+        """Some read did not continue an earlier one: this is no copy from front to back."""
+        return self._serial > 1
+
     def observe(self, read: Extent) -> Extent:
         """Record *read*; return what to fetch now, beyond it; mostly it is empty."""
         key = self._continued_by(read)

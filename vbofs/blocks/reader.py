@@ -6,6 +6,7 @@ from ..errors import BlockUnavailable
 from ..model import Blob, Extent
 from .extents import BLOCK_SIZE, clipped, covering
 from .fetcher import Fetcher
+from .pursuit import Pursuit
 from .readahead import ReadAhead
 from .store import BlockStore
 
@@ -15,12 +16,18 @@ ROUNDS = 5
 
 
 class BlobReader:
-    """Reads *blob* for one handle or for many; safe to call from many tasks at once."""
+    """Reads *blob* for one handle or for many; safe to call from many tasks at once.
 
-    def __init__(self, blob: Blob, store: BlockStore, fetcher: Fetcher) -> None:
+    *pursuit*: whoever fetches what an HDF5 reader will want, for files that are likely to be HDF5.
+    """
+
+    def __init__(
+        self, blob: Blob, store: BlockStore, fetcher: Fetcher, pursuit: Pursuit | None = None
+    ) -> None:
         self.blob = blob
         self._store = store
         self._fetcher = fetcher
+        self._pursuit = pursuit
         self._readahead = ReadAhead(blob.size)
 
     def __repr__(self) -> str:
@@ -37,11 +44,15 @@ class BlobReader:
         blocks = covering(extent)
         ahead = covering(self._readahead.observe(extent))
         ahead = range(max(ahead.start, blocks.stop), max(ahead.stop, blocks.stop))
+        if self._pursuit and self._readahead.has_jumped:
+            self._pursuit.begin()
         answer = self._from_disk(extent)
         if answer is None:
-            return await self._fetched(extent, blocks, ahead)
-        if ahead:
+            answer = await self._fetched(extent, blocks, ahead)
+        elif ahead:
             self._fetcher.want(self.blob, ahead)
+        if self._pursuit:
+            self._pursuit.saw(blocks)
         return answer
 
     @property
@@ -51,6 +62,8 @@ class BlobReader:
 
     def close(self) -> None:
         """The last handle is gone."""
+        if self._pursuit:
+            self._pursuit.close()
         self._fetcher.abandon(self.blob)
 
     def _from_disk(self, extent: Extent) -> memoryview | None:

@@ -60,7 +60,7 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
         dataset = await Dataset.open(impatient, settings)
         async with trio.open_nursery() as nursery:
             fetcher = Fetcher(nursery, store, retrying, settings.connections)
-            filesystem = Filesystem(dataset, store, fetcher, nursery)
+            filesystem = Filesystem(dataset, store, fetcher, nursery, chase=settings.hdf5_chase)
             tower = Tower(settings, dataset, store, fetcher, filesystem, [retrying, impatient])
             await _serve_kernel(tower, nursery, ready)
             nursery.cancel_scope.cancel()  # Read-ahead has no one left to read for.

@@ -18,9 +18,11 @@ BUDGET = 16 << 20
 HEAD, TAIL = BLOCK_SIZE, BLOCK_SIZE
 #: Structures followed in one file, each some 100 bytes of memory.
 STRUCTURES = 6144
-#: Bytes parsed for each byte of a call.  Honest structures do not overlap, but for what is read
-#: before their size is known.
-EFFORT = 4
+#: Bytes parsed in one file, some 0.1 s of work for each MiB of the most laborious.
+EFFORT = 8 << 20
+#: Bytes parsed for each byte of a call.  Honest structures do not overlap; but of each header 512
+#: bytes are looked at, and some are of 64.
+EFFORT_PER_BYTE = 16
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Chase:
         self._found: dict[int, int] = {}  # Sizes of the structures, by where they start.
         self._waiting = Waiting()
         self._given_up = 0
+        self._effort = EFFORT
         self._finished = not size
 
     def __repr__(self) -> str:
@@ -95,7 +98,7 @@ class Chase:
         """Find the superblock in the file's first block; until that is here, nothing is known."""
         if arrival.extent.start:
             return
-        self._base = superblock_in(bytes(arrival.content))
+        self._base = superblock_in(arrival.piece(arrival.extent))
         if self._base is None:
             self._finished = True
         else:
@@ -103,13 +106,13 @@ class Chase:
 
     def _pursue(self, arrival: Arrival) -> None:
         """Parse what is here, and what that points to, as far as that is here too."""
-        effort = EFFORT * len(arrival.content)
-        while arrival.due and effort > 0:
-            pointer, piece = arrival.due.pop()
-            effort -= len(piece)
+        least = max(0, self._effort - EFFORT_PER_BYTE * arrival.extent.size)
+        while arrival.due and self._effort > least:
+            pointer, piece = arrival.take()
+            self._effort -= len(piece)
             for child in pointers_in(piece, pointer):
                 self._follow(child, arrival)
-        self._given_up += len(arrival.due)
+        self._given_up += arrival.due
 
     def _follow(self, pointer: Pointer, arrival: Arrival) -> None:
         """Parse what *pointer* points to, now if it is here; else ask for it and wait."""
@@ -126,13 +129,14 @@ class Chase:
         else:
             self._found[start] = stop - start
             if arrival.extent.start <= start and stop <= arrival.extent.stop:
-                arrival.due.append((pointer, arrival.piece(extent)))
+                arrival.put(pointer, extent)
             else:
                 self._await(Wait(pointer, extent), arrival)
 
     def _want(self, extent: Extent, arrival: Arrival) -> None:
         """Have *extent* fetched, not parsed; so it need not be asked for if it is here."""
         if self._is_new(extent):
+            self._found[extent.start] = extent.size
             arrival.asks.append(extent)
 
     def _is_new(self, extent: Extent) -> bool:

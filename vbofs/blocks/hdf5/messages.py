@@ -24,6 +24,8 @@ Message: TypeAlias = tuple[int, int, int, int]
 
 #: Raw data that readers take with the metadata: scalars, names, short columns.
 SMALL = 16 << 10
+#: Raw data read for what they point to: 256 strings, which lie in the same few collections.
+FOLLOWED_VALUES = 4 << 10
 
 _DATATYPE, _LAYOUT, _CONTINUATION = 0x03, 0x08, 0x10
 _SHARED = 0x02
@@ -32,7 +34,8 @@ _SHARED_TYPE = 0x01
 _ORDER_TRACKED = 0x01
 _ORDER_INDEXED = 0x02
 _REFERENCE, _VLEN = 7, 9
-_IN_HEAP = {Kind.VLEN: struct.Struct("<IQ4x"), Kind.REGION: struct.Struct("<0IQ4x")}
+#: A value that is in a global heap: its length, its collection; a region reference has no length.
+_VALUE, _REGION = struct.Struct("<IQ4x"), struct.Struct("<Q4x")
 _COMPACT, _CONTIGUOUS, _CHUNKED, _VIRTUAL = range(4)
 #: Bytes of a version 4 layout between an index's type and its address; implicit indexes and
 #: single chunks point to raw data.
@@ -41,6 +44,7 @@ _INDEX_PARAMETERS = {3: 1, 4: 5, 5: 6}
 _CHUNK_TREE, _CHUNK_HEADER = 2048, 64
 #: Bytes of a global heap beside the values in it: its own header, and that of one value.
 _COLLECTED = 48
+_LONG = FIRST_READ[Kind.GCOL] - _COLLECTED
 
 
 def pointers(
@@ -176,16 +180,18 @@ def heap_values(content: bytes, pointer: Pointer) -> list[Pointer]:
 
 def _in_heap(content: bytes, element: Kind) -> list[Pointer]:
     """The collections that values are in; the length of a long one says how much there is."""
-    layout = _IN_HEAP[element]
     lengths: dict[int, int] = {}
-    for length, address in layout.iter_unpack(content[: len(content) // layout.size * layout.size]):
-        lengths[address] = max(length, lengths.get(address, 0))
+    if element is Kind.VLEN:
+        for length, address in _VALUE.iter_unpack(content[: len(content) & ~15]):
+            if length > lengths.get(address, -1):
+                lengths[address] = length
+    else:
+        for (address,) in _REGION.iter_unpack(content[: len(content) // 12 * 12]):
+            lengths[address] = 0
     found = [to(Kind.GCOL, address) for address in lengths]
-    found += [
-        value(address, n + _COLLECTED)
-        for address, n in lengths.items()
-        if n > FIRST_READ[Kind.GCOL] - _COLLECTED
-    ]
+    for address, length in lengths.items():
+        if length > _LONG:
+            found.append(value(address, length + _COLLECTED))
     return found
 
 
@@ -206,7 +212,7 @@ def _layout(body: bytes, element: Kind | None) -> Iterable[Pointer]:
     if storage == _COMPACT and element:
         return _in_heap(body[4:], element)
     if storage == _CONTIGUOUS:
-        return _raw(*struct.unpack_from("<QQ", body, 2), element)
+        return _raw(address_at(body, 2), address_at(body, 10), element)
     if storage == _CHUNKED:
         return _chunk_index(body, version)
     if storage == _VIRTUAL:
@@ -215,9 +221,9 @@ def _layout(body: bytes, element: Kind | None) -> Iterable[Pointer]:
 
 
 def _raw(start: int, size: int, element: Kind | None) -> Iterable[Pointer]:
-    if size > SMALL and not element:
-        return ()
-    return (Pointer(start, start + min(size, SMALL), element or Kind.VALUE),)
+    if element:
+        return (Pointer(start, start + min(size, FOLLOWED_VALUES), element),)
+    return (value(start, size),) if size <= SMALL else ()
 
 
 def _chunk_index(body: bytes, version: int) -> Iterator[Pointer]:

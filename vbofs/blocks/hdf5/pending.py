@@ -58,14 +58,29 @@ class Arrival:
     def __init__(self, start: int, content: memoryview) -> None:
         self.extent = Extent(start, start + len(content))
         self.blocks = covering(self.extent)
-        self.content = content
-        self.due: list[tuple[Pointer, bytes]] = []
+        self._content = content
+        # Cut out only when it is their turn: they may overlap, and be many.
+        self._due: list[tuple[Pointer, Extent, bytes | None]] = []
         self.asks: list[Extent] = []
 
     def piece(self, wanted: Extent) -> bytes:
         """What is here of *wanted*."""
         start = max(wanted.start - self.extent.start, 0)
-        return bytes(self.content[start : max(wanted.stop - self.extent.start, 0)])
+        return bytes(self._content[start : max(wanted.stop - self.extent.start, 0)])
+
+    @property
+    def due(self) -> int:
+        """How many structures are here and not parsed."""
+        return len(self._due)
+
+    def put(self, pointer: Pointer, extent: Extent, content: bytes | None = None) -> None:
+        """The structure in *extent* is here; *content* if that is more than arrived just now."""
+        self._due.append((pointer, extent, content))
+
+    def take(self) -> tuple[Pointer, bytes]:
+        """A structure to parse."""
+        pointer, extent, content = self._due.pop()
+        return pointer, self.piece(extent) if content is None else content
 
 
 class Wait:
@@ -83,15 +98,14 @@ class Wait:
 
     def fill(self, arrival: Arrival) -> None:
         """Take what *arrival* has of it; once that is all, it is due."""
-        piece = arrival.piece(self.extent)
-        if len(piece) < self.extent.size:
+        if self.weight:
             self._kept = self._kept or bytearray(self.extent.size)
+            piece = arrival.piece(self.extent)
             at = max(arrival.extent.start - self.extent.start, 0)
             self._kept[at : at + len(piece)] = piece
-            piece = bytes(self._kept)
         self.missing = tuple(block for block in self.missing if block not in arrival.blocks)
         if not self.missing:
-            arrival.due.append((self.pointer, piece))
+            arrival.put(self.pointer, self.extent, bytes(self._kept) if self._kept else None)
 
 
 class Waiting:

@@ -1,0 +1,114 @@
+"""A chase under way: blocks of one open HDF5 file to ``Chase``, and what it asks for to the fetcher.
+
+It begins at the first jump.  A reader that goes from front to back wants the bytes, not the
+structure, and would only find his large requests cut up; whoever follows pointers jumps at once.
+Each wait is a task of its own in the mount's nursery, so that a wave of requests goes out together;
+between two pieces of work the readers get their turn.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, MutableMapping
+
+import trio
+
+from ..errors import VbofsError
+from ..model import Blob, Extent
+from .extents import covering, runs, span
+from .fetcher import Fetcher, Priority
+from .hdf5 import Chase
+from .store import BlockStore
+
+log = logging.getLogger(__name__)
+
+
+class Pursuit:
+    """Fetches the metadata of *blob* ahead of its reader.  *known* has the blobs that need none."""
+
+    def __init__(
+        self,
+        blob: Blob,
+        store: BlockStore,
+        fetcher: Fetcher,
+        nursery: trio.Nursery,
+        known: MutableMapping[str, bool],
+    ) -> None:
+        self._blob = blob
+        self._store = store
+        self._fetcher = fetcher
+        self._nursery = nursery
+        self._known = known
+        self._chase = Chase(blob.size)
+        self._waits: set[trio.CancelScope] = set()
+        self._learned: set[int] = set()
+        self._begun = self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Pursuit {self._chase!r}>"
+
+    def begin(self) -> None:
+        """The reader has jumped: ask for head and tail, and follow what they point to."""
+        if self._begun:
+            return
+        self._begun = True
+        file = self._store.file(self._blob)
+        if self._blob.ident in self._known or file is None or file.is_complete():
+            self._closed = True
+        else:
+            self._ask(self._chase.opening())
+
+    def saw(self, blocks: range) -> None:
+        """A read of *blocks* has been answered: there may be metadata in them."""
+        if self._begun and not self._is_over:
+            fresh = [block for block in blocks if block not in self._learned]
+            self._ask(span(range(b, b + 1), self._blob.size) for b in fresh)
+
+    def close(self) -> None:
+        """The file is closed; what is under way lands, and nothing follows."""
+        self._closed = True
+        for wait in self._waits:
+            wait.cancel()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._closed or self._chase.finished
+
+    def _ask(self, extents: Iterable[Extent]) -> None:
+        blocks = {block for extent in extents for block in covering(extent)}
+        for run in runs(sorted(blocks)):
+            self._nursery.start_soon(self._follow, run)
+
+    async def _follow(self, run: range) -> None:
+        """Have *run*, and learn from it block by block."""
+        wait = trio.CancelScope()
+        self._waits.add(wait)
+        try:
+            with wait:
+                loose = await self._fetcher.have(self._blob, run, priority=Priority.CHASE)
+                for block in run:
+                    self._learn(block, loose.get(block))
+                    await trio.lowlevel.checkpoint()
+        except VbofsError as error:
+            # A reader who needs that block will hear of it.
+            log.debug("%r: %s", self, error)
+        except Exception:
+            log.exception("%r: a bug; reading goes on without it", self)
+            self._closed = True
+        finally:
+            self._waits.discard(wait)
+
+    def _learn(self, block: int, content: bytes | None) -> None:
+        if self._is_over:
+            return
+        self._learned.add(block)
+        extent = span(range(block, block + 1), self._blob.size)
+        view: memoryview | None = memoryview(content) if content is not None else None
+        if view is None:
+            file = self._store.file(self._blob)
+            view = file.read(extent) if file else None
+        if view is None:
+            return
+        self._ask(self._chase.learn(extent.start, view))
+        if self._chase.finished:
+            self._known[self._blob.ident] = True
