@@ -1,4 +1,4 @@
-"""A chase under way: blocks of one open HDF5 file to ``Chase``, and what it asks for to the fetcher.
+"""A chase under way: blocks of an open HDF5 file to ``Chase``, what it asks for to the fetcher.
 
 It begins at the first jump.  A reader that goes from front to back wants the bytes, not the
 structure, and would only find his large requests cut up; whoever follows pointers jumps at once.

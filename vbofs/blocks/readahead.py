@@ -2,8 +2,8 @@
 
 HDF5 interleaves metadata, one array and another, and the kernel splits a large read into pieces
 that arrive out of order.  So reads are sorted into a few streams by where they continue, and each
-stream has a window of its own: it opens at the second read in a row, doubles while it is right, and
-is topped up when half of it is used, so that the reader never stops to wait for a round trip.
+stream has a window of its own: it opens when some have come in a row, doubles while it is right,
+and is topped up when half of it is used, so that the reader never stops to wait for a round trip.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ STREAMS = 8
 #: Bytes by which a read may lag or lead its stream: the kernel's own read-ahead is 128 KiB and
 #: is sent as separate requests, a few of them under way at once.
 SLACK = 1 << 20
+#: Bytes read in a row that open a window: pieces of metadata lie close to each other, too.
+OPENING = 256 << 10
 FIRST_WINDOW = 512 << 10
 LARGEST_WINDOW = 32 << 20
 
@@ -76,7 +78,7 @@ class ReadAhead:
             self._streams.popitem(last=False)
 
     def _top_up(self, stream: _Stream) -> Extent:
-        if stream.promised - stream.head > stream.window // 2:
+        if stream.length < OPENING or stream.promised - stream.head > stream.window // 2:
             return NOTHING
         # No wider than what has been read in a row: a short run is not followed by a long one.
         wider = max(FIRST_WINDOW, 2 * stream.window)

@@ -9,7 +9,7 @@ import click
 
 from .. import control, mounts
 from ..config import Settings
-from ..errors import VbofsError
+from ..errors import NotMounted, VbofsError
 from .options import dataset_options, settings_of
 from .words import size
 
@@ -38,6 +38,8 @@ def _mounted(settings: Settings, *, refresh: bool) -> list[dict[str, Any]]:
         if mount.is_ours:
             try:
                 states.append(control.ask(mount.path, "refresh" if refresh else "status"))
+            except NotMounted:
+                continue  # Another user's, or dead.
             except VbofsError as error:
                 click.echo(f"vbofs: {mount.path}: {error}", err=True)
     same = (settings.bucket, settings.endpoint_url)
