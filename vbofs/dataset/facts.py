@@ -22,8 +22,6 @@ T = TypeVar("T")
 
 #: HEAD requests under way at once, where listing versions is denied.
 HEADS = 16
-#: Top directories listed side by side; a release with more of them is listed as a whole.
-SIDE_BY_SIDE = 8
 
 #: key → version id → facts.
 FactTable = dict[str, dict[str, ObjectFacts]]
@@ -54,28 +52,20 @@ class FactBook:
 
     async def _ask(self, missing: list[ObjectVersion]) -> None:
         try:
-            await together(self._list_under, self._prefixes(missing))
+            await self._list(missing)
             await together(self._head, self._unknown(missing), limit=HEADS)
         finally:
             self._kept.save(self._table or {})
 
-    def _prefixes(self, missing: list[ObjectVersion]) -> list[tuple[str, list[ObjectVersion]]]:
-        """What to list, with what to look for.  A listing is serial in itself, so the top
-        directories are listed side by side."""
-        start = len(self._project) + 1
-        by_top: dict[str, list[ObjectVersion]] = {}
-        for version in missing:
-            top, slash, _ = version.key[start:].partition("/")
-            by_top.setdefault(f"{self._project}/{top}{slash}", []).append(version)
-        if len(by_top) > SIDE_BY_SIDE:
-            return [(f"{self._project}/", missing)]
-        return list(by_top.items())
+    async def _list(self, missing: list[ObjectVersion]) -> None:
+        """Learn from a listing of the whole project, up to the last of *missing*.
 
-    async def _list_under(self, task: tuple[str, list[ObjectVersion]]) -> None:
-        prefix, missing = task
+        One listing, and not one per directory: it is read a thousand versions a page, and every
+        directory would end with a page that is not full.
+        """
         marker = None
         while missing:
-            page = await self._remote.page(prefix, marker=marker)
+            page = await self._remote.page(f"{self._project}/", marker=marker)
             for listed in page.listed:
                 self._learn(listed)
             missing, marker = self._unknown(missing), page.marker

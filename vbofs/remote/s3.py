@@ -238,7 +238,7 @@ class S3ObjectStore:
         pace = Pace()
         try:
             while left:
-                got = body.readinto(sink.get_buffer()[:left])
+                got = _arrived(body, sink.get_buffer()[:left])
                 if not got:
                     raise WrongResponse(f"the body ends {left} bytes early")
                 left -= got
@@ -246,6 +246,21 @@ class S3ObjectStore:
                 pace.check(size - left)
         finally:
             self._count(received=size - left)
+
+
+def _arrived(body: Any, room: memoryview) -> int:
+    """Read what is there into *room*, a byte at least; 0 at the end.
+
+    http.client's readinto() comes back only when *room* is full, however slowly the bytes trickle
+    in.  So this asks the file under it, and keeps http.client's account of what is left.
+    """
+    if body.fp is None or body.length is None:
+        return int(body.readinto(room))
+    got = int(body.fp.readinto1(room[: body.length]))
+    body.length -= got
+    if not body.length:
+        body.readinto(bytearray())  # Its way of noticing the end, and freeing the connection.
+    return got
 
 
 class Pace:

@@ -52,6 +52,7 @@ class Chase:
         self._purse = Purse(size, budget)
         self._base: int | None = None  # Where addresses count from, once that is known.
         self._found: dict[int, int] = {}  # Sizes of the structures, by where they start.
+        self._values: set[Extent] = set()  # Asked for, not to be parsed.
         self._waiting = Waiting()
         self._given_up = 0
         self._effort = EFFORT
@@ -136,7 +137,7 @@ class Chase:
     def _want(self, extent: Extent, arrival: Arrival) -> None:
         """Have *extent* fetched, not parsed; so it need not be asked for if it is here."""
         if self._is_new(extent):
-            self._found[extent.start] = extent.size
+            self._values.add(extent)
             arrival.asks.append(extent)
 
     def _is_new(self, extent: Extent) -> bool:
@@ -152,7 +153,7 @@ class Chase:
             self._want(wait.extent, arrival)
         elif self._purse.coming(wait.missing):
             self._waiting.add(wait)
-        elif self._purse.ask(wait.extent, wait.missing):
+        elif wait.extent not in self._values and self._purse.ask(wait.extent, wait.missing):
             self._waiting.add(wait)
             arrival.asks.append(wait.extent)
         else:
