@@ -13,14 +13,17 @@ import pytest
 
 @dataclass
 class Expected:
-    """A text that must appear in the log; *times*: exactly so often."""
+    """A text that must appear in the log; *times*: exactly so often.  Or one that merely may."""
 
     text: str
-    times: int | None
+    times: int | None = None
+    optional: bool = False
     seen: int = 0
 
     @property
     def is_met(self) -> bool:
+        if self.optional:
+            return True
         return self.seen > 0 if self.times is None else self.seen == self.times
 
 
@@ -34,6 +37,9 @@ class LogCheck(logging.Handler):
 
     def expect(self, text: str, *, times: int | None = None) -> None:
         self.expected.append(Expected(text, times))
+
+    def allow(self, text: str) -> None:
+        self.expected.append(Expected(text, optional=True))
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
@@ -66,3 +72,9 @@ def log_check():
 def expects_log(log_check):
     """``expects_log("text")``: a record with this text will come, and it is no failure."""
     return log_check.expect
+
+
+@pytest.fixture
+def allows_log(log_check):
+    """``allows_log("text")``: a record with this text may come: chance decides."""
+    return log_check.allow

@@ -13,7 +13,7 @@ import os
 import hypothesis
 import pytest
 
-from tests.checklogs import expects_log, log_check
+from tests.checklogs import allows_log, expects_log, log_check
 from tests.model.remote import ScriptedStore
 from vbofs import config
 from vbofs.blocks.fetcher import Fetcher
@@ -23,7 +23,7 @@ from vbofs.dataset import Dataset
 from vbofs.filesystem import Filesystem
 from vbofs.remote.memory import MemoryObjectStore
 
-__all__ = ["expects_log", "log_check"]
+__all__ = ["allows_log", "expects_log", "log_check"]
 
 BUCKET = "visual-behavior-ophys-data"
 PROJECT = "visual-behavior-ophys"

@@ -6,6 +6,7 @@ takes a second and a few megabytes, and every piece of metadata is where it woul
 
 from __future__ import annotations
 
+import contextlib
 import os
 from datetime import UTC, datetime
 
@@ -51,22 +52,27 @@ class SparseFile:
         return len(content)
 
 
-def nwb(path, *, libver=None, userblock=0, squeeze=False, cells=20, expandable=()):
+@contextlib.contextmanager
+def sparse_hdf5(path, **options):
+    """An h5py.File to write to, whose traces are holes."""
+    with contextlib.closing(SparseFile(path)) as sparse, h5py.File(sparse, "w", **options) as file:
+        yield file
+
+
+def nwb(path, *, libver=None, userblock=0, chunked=False, cells=40):
     """A recording of 166 MB of templates, some 90 MB of traces and 250 datasets.
 
-    *squeeze* compresses what is larger than a page, as newer writers do.
+    *chunked* stores what is large in chunks, as newer writers do.
     """
-    sparse = SparseFile(path)
-    with h5py.File(
-        sparse, "w", libver=libver, userblock_size=userblock or None
-    ) as file:
-        with NWBHDF5IO(file=file, mode="w") as writer:
-            writer.write(_recording(squeeze, cells), expandable=expandable)
-    sparse.close()
+    with (
+        sparse_hdf5(path, libver=libver, userblock_size=userblock or None) as file,
+        NWBHDF5IO(file=file, mode="w") as writer,
+    ):
+        writer.write(_recording(chunked, cells), expandable=())
     return path
 
 
-def _recording(squeeze, cells):
+def _recording(chunked, cells):
     file = NWBFile(
         session_description="Behavior, ophys",
         identifier="870987812",
@@ -76,7 +82,7 @@ def _recording(squeeze, cells):
         keywords=["visual", "behavior"],
         subject=Subject(subject_id="451787", age="P100D", sex="M", species="Mus musculus"),
     )
-    traces = _Traces(squeeze)
+    traces = _Traces(chunked)
     _add_behavior(file, traces)
     _add_intervals(file)
     _add_eye(file, traces)
@@ -86,17 +92,18 @@ def _recording(squeeze, cells):
 
 
 class _Traces:
-    """Arrays of zeros, to be stored as they are or in compressed chunks."""
+    """Arrays of zeros, to be stored as they are or in chunks."""
 
-    def __init__(self, squeeze):
-        self._squeeze = squeeze
+    def __init__(self, chunked):
+        self._chunked = chunked
 
     def __call__(self, *shape):
         zeros = np.zeros(shape)
-        if not self._squeeze:
+        if not self._chunked:
             return zeros
-        chunks = (min(4096, shape[0]), *shape[1:])
-        return H5DataIO(zeros, compression="gzip", compression_opts=1, chunks=chunks)
+        # Chunks of a megabyte and more, so that SparseFile leaves them out.
+        rows = max(1, -(-TRACE // zeros[0].nbytes))
+        return H5DataIO(zeros, chunks=(min(rows, shape[0]), *shape[1:]))
 
 
 def _series(name, values, times):
@@ -134,20 +141,19 @@ def _columns(count, names, kinds):
 
 
 def _add_intervals(file):
+    topics = ("trial", "lick", "reward", "change", "response", "omission")
+    file.trials = _intervals("trials", 550, _columns(550, topics, "ffbbbiifss"))
+    for name in ("images", "movie", "grating", "spontaneous"):
+        columns = _columns(4800, ("image",), "fbbiissffbi")
+        file.add_time_intervals(_intervals(f"{name}_presentations", 4800, columns))
+
+
+def _intervals(name, count, columns):
     bounds = [
-        VectorData(name=name, description=name, data=np.arange(550.0))
-        for name in ("start_time", "stop_time")
+        VectorData(name=bound, description=bound, data=np.arange(float(count)))
+        for bound in ("start_time", "stop_time")
     ]
-    trials = _columns(550, ("trial", "lick", "reward", "change"), "ffbbbiifss")
-    file.trials = TimeIntervals(name="trials", description="trials", columns=bounds + trials)
-    for name in ("images_presentations", "movie_presentations", "grating_presentations"):
-        bounds = [
-            VectorData(name=name, description=name, data=np.arange(4800.0))
-            for name in ("start_time", "stop_time")
-        ]
-        rest = _columns(4800, ("image",), "fbbiissffbi")
-        table = TimeIntervals(name=name, description=name, columns=bounds + rest)
-        file.add_time_intervals(table)
+    return TimeIntervals(name=name, description=name, columns=bounds + columns, id=np.arange(count))
 
 
 def _add_eye(file, traces):
@@ -155,9 +161,10 @@ def _add_eye(file, traces):
     for part in ("pupil", "corneal_reflection", "eye"):
         columns = [
             VectorData(name=name, description=name, data=traces(FRAMES))
-            for name in ("area", "area_raw", "width", "height", "angle", "x", "y")
+            for name in ("area", "area_raw", "width", "height", "angle", "x", "y", "blink")
         ]
-        eye.add(DynamicTable(name=part, description=part, columns=columns))
+        ids = np.arange(FRAMES)
+        eye.add(DynamicTable(name=part, description=part, columns=columns, id=ids))
 
 
 def _add_ophys(file, traces, cells):
@@ -176,10 +183,12 @@ def _add_ophys(file, traces, cells):
         name="cell_specimen_table",
         description="The cells that were found",
         imaging_plane=plane,
-        id=list(range(cells)),
+        id=np.arange(cells),
         columns=[
-            VectorData(name="image_mask", description="masks", data=np.zeros((cells, 512, 512), "?")),
-            *_columns(cells, ("roi",), "ffiibbffiibb"),
+            VectorData(
+                name="image_mask", description="masks", data=np.zeros((cells, 512, 512), "?")
+            ),
+            *_columns(cells, ("roi", "mask"), "ffiibbffiibb"),
         ],
     )
     ophys = file.create_processing_module("ophys", "Two-photon calcium imaging, processed")
@@ -207,3 +216,43 @@ def _add_templates(file, traces):
                 description="The pictures shown, warped for the monitor",
             )
         )
+
+
+# --- shapes that NWB files rarely have
+
+
+def many_groups(path, *, libver="earliest", count=2000):
+    """*count* groups in one, with a trace in every twentieth."""
+    with sparse_hdf5(path, libver=libver) as file:
+        for number in range(count):
+            group = file.create_group(f"group_{number:05d}")
+            group.attrs["kind"] = "unit"
+            if number % 20 == 0:
+                group["trace"] = np.zeros(TRACE // 4)
+    return path
+
+
+def many_attributes(path, *, libver="latest"):
+    """20 groups of 50 attributes and 50 datasets: more than fit into an object header."""
+    with sparse_hdf5(path, libver=libver) as file:
+        for number in range(20):
+            group = file.create_group(f"session_{number}")
+            for column in range(50):
+                group.attrs[f"attribute_{column}"] = f"value {column} " * (1 + column % 5)
+                group[f"column_{column}"] = np.arange(10.0)
+            group["trace"] = np.zeros(TRACE // 4)
+    return path
+
+
+def references(path):
+    """Region references and strings, by the hundred, and a type that others share."""
+    with sparse_hdf5(path, libver="earliest") as file:
+        file["shared"] = np.dtype([("a", "i4"), ("b", "f8")])
+        for number in range(20):
+            trace = file.create_dataset(f"trace_{number}", data=np.zeros(TRACE // 4))
+            file.create_dataset(f"table_{number}", (5,), dtype=file["shared"])
+            region = file.create_dataset(f"region_{number}", (3,), dtype=h5py.regionref_dtype)
+            region[0] = trace.regionref[10 : 100 + number]
+            names = [f"name {number} {position}" for position in range(300)]
+            file.create_dataset(f"names_{number}", data=names)
+    return path

@@ -52,10 +52,21 @@ def list_attributes(file):
             with contextlib.suppress(OSError):
                 found.attrs[key]
         if isinstance(found, h5py.Dataset):
-            found.shape, found.dtype, found.chunks
+            assert found.dtype is not None
             if found.shape == ():
                 found[()]
 
+    file.visititems(look)
+
+
+def list_values(file):
+    """The first value of each dataset besides."""
+
+    def look(name, found):
+        if isinstance(found, h5py.Dataset) and found.shape:
+            found[(0,) * found.ndim]
+
+    list_attributes(file)
     file.visititems(look)
 
 

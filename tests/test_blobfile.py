@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import BUCKET, contents
-from vbofs.blocks.blobfile import HEADER_SIZE, STAMP_OFFSET, SLOT_SIZE, BlobFile, map_size
+from vbofs.blocks.blobfile import HEADER_SIZE, SLOT_SIZE, STAMP_OFFSET, BlobFile, map_size
 from vbofs.blocks.extents import BLOCK_SIZE, block_count, covering, span
 from vbofs.model import Blob, Extent, ObjectVersion
 

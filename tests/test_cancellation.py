@@ -44,9 +44,7 @@ async def test_cancelling_one_reader_leaves_the_others_their_blocks(
 
 
 @pytest.mark.parametrize("at", [0, 7, BLOCK_SIZE, 2 * BLOCK_SIZE + 7, SIZE])
-async def test_a_reader_cancelled_at_any_byte_wastes_nothing(
-    at, fetcher, reader_of, remote, put
-):
+async def test_a_reader_cancelled_at_any_byte_wastes_nothing(at, fetcher, reader_of, remote, put):
     blob, content = put(SIZE)
     remote.hold(at=at)
     scope = trio.CancelScope()
@@ -75,7 +73,7 @@ async def test_a_reader_cancelled_before_it_begins_asks_for_nothing_lasting(
 async def test_all_readers_gone_the_fetch_still_lands_on_disk(
     fetcher, reader_of, remote, store, put
 ):
-    blob, content = put(SIZE)
+    blob, _content = put(SIZE)
     remote.hold()
     async with trio.open_nursery() as readers:
         for _ in range(3):
@@ -98,15 +96,14 @@ async def test_nobody_hangs_when_the_mount_goes_away(store, remote, put):
             await reader.read(0, SIZE)
         errors.append(1)
 
-    async with trio.open_nursery() as readers:
-        async with trio.open_nursery() as mount:
-            fetcher = Fetcher(mount, store, remote, 1)
-            for start in range(3):
-                reader = BlobReader(blob, store, fetcher)
-                readers.start_soon(read, reader)
-                fetcher.want(put(SIZE, f"ahead{start}")[0], range(0, 4))
-            await wait_all_tasks_blocked()
-            mount.cancel_scope.cancel()
+    async with trio.open_nursery() as readers, trio.open_nursery() as mount:
+        fetcher = Fetcher(mount, store, remote, 1)
+        for start in range(3):
+            reader = BlobReader(blob, store, fetcher)
+            readers.start_soon(read, reader)
+            fetcher.want(put(SIZE, f"ahead{start}")[0], range(0, 4))
+        await wait_all_tasks_blocked()
+        mount.cancel_scope.cancel()
     assert len(errors) == 3
     assert await is_empty(fetcher)
 

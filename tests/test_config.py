@@ -59,13 +59,14 @@ def test_an_option_that_was_not_given_and_an_empty_variable_say_nothing(write):
 
 
 def test_every_setting_has_its_variable():
-    texts = {"offline": "1", "allow_other": "true", "verbose": "2", "cache_size": "1G"}
-    texts |= {"keep_free": "10G"}
-    texts |= {"connections": "7", "timeout": "1.5", "refresh_interval": "0", "release": "v1.0.0"}
+    texts = {"verbose": "2", "cache_size": "1G", "keep_free": "10G", "release": "v1.0.0"}
+    texts |= {"connections": "7", "timeout": "1.5", "refresh_interval": "0"}
     texts |= {"dataset": "visual-behavior-neuropixels", "endpoint_url": "http://127.0.0.1:1"}
+    flags = {name for name, field in FIELDS.items() if field.type is bool}
+    texts |= dict.fromkeys(flags, "true")
     environ = {f"VBOFS_{name.upper()}": texts.get(name, "some-word") for name in FIELDS}
     settings = load({}, environ)
-    assert settings.offline is settings.allow_other is True
+    assert {getattr(settings, flag) for flag in flags} == {True}
     assert (settings.verbose, settings.cache_size, settings.release) == (2, 10**9, ("1.0.0",))
     assert settings.mountpoint == Path.cwd() / "some-word"
 

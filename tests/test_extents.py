@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,7 +70,7 @@ def test_runs_hold_every_block_once_and_none_crosses_a_part(blocks):
 @given(st.sets(st.integers(0, 4 * BLOCKS_PER_PART)))
 def test_runs_are_as_long_as_they_may_be(blocks):
     found = list(runs(sorted(blocks)))
-    for one, other in zip(found, found[1:], strict=False):
+    for one, other in itertools.pairwise(found):
         assert one.stop < other.start or other.start % BLOCKS_PER_PART == 0
 
 

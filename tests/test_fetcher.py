@@ -160,7 +160,7 @@ async def test_a_block_that_is_not_whole_yet_is_not_there(fetcher, remote, store
 
 async def test_demand_overtakes_read_ahead_that_has_not_begun(fetcher, remote, put):
     ahead, _ = put(6 * BLOCKS_PER_PART * BLOCK_SIZE, "ahead")
-    wanted, content = put(BLOCK_SIZE, "wanted")
+    wanted, _content = put(BLOCK_SIZE, "wanted")
     remote.hold()
     fetcher.want(ahead, range(0, 6 * BLOCKS_PER_PART))
     async with trio.open_nursery() as readers:

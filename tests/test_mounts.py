@@ -79,7 +79,14 @@ def test_the_root_is_always_mounted():
 
 
 NAMES = ["plain", "with blank", "tab\there", "line\nfeed", "back\\slash", "\\040", "ü", "a,b=c"]
-ODD = ["page\x0cfeed", "\x1c", "next\x85line", "line\u2028separator", "carriage\rreturn", "a\udcffb"]
+ODD = [
+    "page\x0cfeed",
+    "\x1c",
+    "next\x85line",
+    "line\u2028separator",
+    "carriage\rreturn",
+    "a\udcffb",
+]
 
 
 @root_only

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 from hypothesis import given
@@ -25,7 +26,7 @@ def asked(policy, pieces):
 
 
 def assert_nothing_is_asked_for_twice(extents):
-    for one, other in zip(extents, extents[1:], strict=False):
+    for one, other in itertools.pairwise(extents):
         assert one.stop <= other.start
 
 
@@ -56,7 +57,7 @@ def test_a_sequential_reader_never_overtakes_its_read_ahead():
 def test_what_is_asked_for_leaves_no_gap():
     policy = ReadAhead(SIZE)
     extents = asked(policy, reads(0, 500))
-    for one, other in zip(extents, extents[1:], strict=False):
+    for one, other in itertools.pairwise(extents):
         assert one.stop == other.start
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import random
 
 import pytest
@@ -104,15 +105,13 @@ async def test_a_clock_that_jitter_cannot_stretch(remote, blob, autojump_clock):
     remote.fetch = watched
     with pytest.raises(RemoteError):
         await fetch(Retrying(remote, 600), blob)
-    waits = [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+    waits = [later - sooner for sooner, later in itertools.pairwise(times)]
     assert max(waits) <= LONGEST_WAIT
     assert max(waits[:3]) <= 1
     assert 60 < len(waits) < 400
 
 
-async def test_clients_that_failed_together_do_not_come_back_together(
-    memory, blob, autojump_clock
-):
+async def test_clients_that_failed_together_do_not_come_back_together(memory, blob, autojump_clock):
     random.seed(1)
     times = []
 

@@ -265,7 +265,7 @@ def test_a_cache_of_a_newer_vbofs_is_left_alone(tmp_path):
 @pytest.mark.parametrize("words", [b"", b"borg 1\n", b"vbofs x\n", b"vbofs 1 2", b"\xff\xfe"])
 def test_a_format_that_nobody_wrote_is_refused(tmp_path, words):
     (tmp_path / "format").write_bytes(words)
-    with pytest.raises(CacheUnwritable, match="damaged, or .* is no cache of vbofs"):
+    with pytest.raises(CacheUnwritable, match=r"damaged, or .* is no cache of vbofs"):
         open_store(tmp_path, None)
 
 

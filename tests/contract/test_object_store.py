@@ -85,7 +85,9 @@ async def test_many_fetches_at_once_do_not_mix(store, shelf):
             nursery.start_soon(check, start)
 
 
-@pytest.mark.parametrize("key", ["plain", "a b", "ü/é", "a+b&c=d", "100%", "a//b", "x?y#z", "<&>'\""])
+@pytest.mark.parametrize(
+    "key", ["plain", "a b", "ü/é", "a+b&c=d", "100%", "a//b", "x?y#z", "<&>'\""]
+)
 async def test_a_key_may_be_spelled_with_anything(store, shelf, key):
     blob = shelf.put(f"p/{key}", b"content of it")
     assert await fetch(store, blob, 0, 13) == b"content of it"

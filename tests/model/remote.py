@@ -19,6 +19,7 @@ class ScriptedStore:
         #: What was fetched, in order of asking.
         self.fetched: list[Extent] = []
         self.keys: list[str] = []
+        self.distrusted: list[ObjectVersion] = []
         self.under_way = self.peak = 0
         #: For the next fetches: pour so many bytes, then raise.
         self.failures: deque[tuple[int, Exception]] = deque()

@@ -50,7 +50,7 @@ class Chase:
     def __init__(self, size: int, *, budget: int = BUDGET) -> None:
         self._size = size
         self._purse = Purse(size, budget)
-        self._base: int | None = None  # Where addresses count from, once that is known.
+        self._origin: int | None = None  # Where addresses count from, once that is known.
         self._found: dict[int, int] = {}  # Sizes of the structures, by where they start.
         self._values: set[Extent] = set()  # Asked for, not to be parsed.
         self._waiting = Waiting()
@@ -87,20 +87,20 @@ class Chase:
             return []
         arrival = Arrival(start, content)
         self._purse.received(arrival.blocks)
-        if self._base is None:
+        if self._origin is None:
             self._begin(arrival)
         else:
             self._waiting.fill(arrival)
         self._pursue(arrival)
-        self._finished = self._finished or (self._base is not None and not self._waiting.count)
+        self._finished = self._finished or (self._origin is not None and not self._waiting.count)
         return arrival.asks
 
     def _begin(self, arrival: Arrival) -> None:
         """Find the superblock in the file's first block; until that is here, nothing is known."""
         if arrival.extent.start:
             return
-        self._base = superblock_in(arrival.piece(arrival.extent))
-        if self._base is None:
+        self._origin = superblock_in(arrival.piece(arrival.extent))
+        if self._origin is None:
             self._finished = True
         else:
             self._follow(to(Kind.SUPERBLOCK, 0), arrival)
@@ -117,7 +117,7 @@ class Chase:
 
     def _follow(self, pointer: Pointer, arrival: Arrival) -> None:
         """Parse what *pointer* points to, now if it is here; else ask for it and wait."""
-        start = pointer.start + (self._base or 0)
+        start = pointer.start + (self._origin or 0)
         stop = min(start + pointer.stop - pointer.start, self._size)
         if stop - start <= self._found.get(start, 0):
             return  # Not in the file, or not new.

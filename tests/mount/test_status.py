@@ -1,0 +1,86 @@
+"""status and releases: what they say of what is mounted and published."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.mount.machine import VBOFS
+from vbofs import errors
+from vbofs._version import __version__
+
+FILE = "behavior_sessions/one.nwb"
+SIZE = 3 << 20
+
+
+@pytest.fixture
+def here(at_s3, published):
+    """Three releases to be mounted."""
+    for release in ("0.9.0", "1.0.0", "1.0.0-rc.1"):
+        published.release(release, {FILE: SIZE})
+    return at_s3
+
+
+def test_status_shows_what_is_mounted_and_how_it_is_doing(here):
+    mounted = here.mount()
+    with (mounted / f"v1.0.0/{FILE}").open("rb") as file:
+        file.read()
+        status = json.loads(here.run("status", "--json", str(mounted.path)).out)
+    wanted = {
+        "state": "mounted",
+        "version": __version__,
+        "mountpoint": str(mounted.path),
+        "dataset": "visual-behavior-ophys",
+        "releases": ["0.9.0", "1.0.0-rc.1", "1.0.0"],
+        "latest": "1.0.0",
+        "built": ["1.0.0"],
+        "left_out": {},
+        "last_error": None,
+    }
+    assert {name: status[name] for name in wanted} == wanted
+    assert status["readers"]["handles"] == 1
+    assert status["readers"]["bytes"] == SIZE
+    assert status["cache"]["used"] >= SIZE
+    assert status["requests"]["retried"] == 0
+    assert status["blocks"]["failed"] == 0
+    text = here.run("status").out
+    for word in (str(mounted.path), "mounted", "v0.9.0", f"pid {mounted.pid}", "GET", "3.1 MB"):
+        assert word in text
+
+
+def test_status_of_nothing_and_of_several(here):
+    assert here.run("status", str(here.home)).status == errors.NotMounted.exit_status
+    one, two = here.mount(), here.mount("--release", "v1.0.0", at=here.home / "two")
+    states = json.loads(here.run("status", "--json").out)
+    ours = {state["mountpoint"]: state.get("pid") for state in states}
+    assert ours[str(one.path)] == one.pid
+    assert ours[str(two.path)] == two.pid
+
+
+def test_releases_tells_what_is_published_and_what_is_mounted(here, published):
+    published.release("1.0.1", {FILE: 1000, "project_metadata/t.csv": b"a,b\n"})
+    mounted = here.mount("--release", "v1.0.1,v0.9.0")
+    rows = json.loads(here.run("releases", "--json").out)
+    names = ["0.9.0", "1.0.0-rc.1", "1.0.0", "1.0.1"]
+    assert [row["release"] for row in rows] == names
+    assert [row["latest"] for row in rows] == [False, False, False, True]
+    assert [bool(row["mounted"]) for row in rows] == [True, False, False, True]
+    assert rows[-1]["mounted"] == [str(mounted.path)]
+    assert (rows[-1]["files"], rows[-1]["bytes"]) == (2, 1004)
+    assert [row["published"] for row in rows] == [1699583400] * 4
+    text = here.run("releases").out
+    assert "v1.0.1 (latest)" in text
+    assert "2023-11-10" in text
+    assert "1.0 kB" in text
+
+
+def test_releases_can_be_cut_short_by_the_reader_of_its_pipe(here):
+    outcome = here.execute("sh", "-c", f"{' '.join(VBOFS)} releases | true")
+    assert (outcome.status, outcome.err) == (0, "")
+
+
+def test_every_verb_has_help(here):
+    assert here.run("--version").out == f"vbofs, version {__version__}\n"
+    for verb in ("mount", "umount", "releases", "status"):
+        assert f"vbofs {verb} [OPTIONS]" in here.run(verb, "--help").out

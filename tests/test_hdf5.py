@@ -1,0 +1,275 @@
+"""The chase's contract, on files made by hand: what is followed, what is asked, when it ends."""
+
+import struct
+
+import pytest
+
+from vbofs.blocks.extents import BLOCK_SIZE, covering
+from vbofs.blocks.hdf5 import Chase, is_hdf5
+from vbofs.blocks.hdf5.messages import attribute, link
+from vbofs.model import Extent
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+NOWHERE = (1 << 64) - 1
+SIZE = 64 * BLOCK_SIZE
+
+
+def superblock(root):
+    """Version 2: fewer fields to get wrong."""
+    start = SIGNATURE + bytes([2, 8, 8, 0])
+    return start + struct.pack("<QQQQI", 0, NOWHERE, SIZE, root, 0)
+
+
+def header(*messages):
+    """A version 1 object header of (type, body) pairs."""
+    body = b"".join(
+        struct.pack("<HHBxxx", kind, len(content), 0) + content for kind, content in messages
+    )
+    return struct.pack("<BxHIIxxxx", 1, len(messages), 1, len(body)) + body
+
+
+def continued(address, size):
+    return 0x10, struct.pack("<QQ", address, size)
+
+
+def table(tree, heap):
+    return 0x11, struct.pack("<QQ", tree, heap)
+
+
+def contiguous(address, size):
+    return 0x08, struct.pack("<BBQQ", 3, 1, address, size)
+
+
+def datatype(kind, size):
+    return 0x03, struct.pack("<BBBBI", 0x10 | kind, 0, 0, 0, size)
+
+
+def tree(*children):
+    keys = b"".join(struct.pack("<QQ", child, 0) for child in children)
+    return struct.pack("<4sBBHQQQ", b"TREE", 0, 0, len(children), NOWHERE, NOWHERE, 0) + keys
+
+
+def symbols(*headers):
+    entries = b"".join(struct.pack("<QQ24x", 0, address) for address in headers)
+    return struct.pack("<4sBxH", b"SNOD", 1, len(headers)) + entries
+
+
+def heap(address, size):
+    return struct.pack("<4s4xQQQ", b"HEAP", size, NOWHERE, address)
+
+
+class File:
+    """SIZE bytes, nearly all zero, fed to a chase in blocks."""
+
+    def __init__(self, pieces, **options):
+        self.content = bytearray(SIZE)
+        for at, piece in pieces.items():
+            self.content[at : at + len(piece)] = piece
+        self.chase = Chase(SIZE, **options)
+
+    def feed(self, block):
+        start = block * BLOCK_SIZE
+        return self.chase.learn(start, memoryview(self.content)[start : start + BLOCK_SIZE])
+
+
+def blocks(extents):
+    return [block for extent in extents for block in covering(extent)]
+
+
+AT = {block: block * BLOCK_SIZE for block in range(64)}
+
+
+def test_what_is_hdf5_is_told_by_its_first_block():
+    assert is_hdf5(superblock(96))
+    assert is_hdf5(bytes(1024) + superblock(96))
+    assert not is_hdf5(bytes(1000) + superblock(96))
+    assert not is_hdf5(b"")
+    assert not is_hdf5(b"id,session\n" * 10000)
+
+
+def test_opening_asks_for_head_and_tail_once():
+    chase = Chase(SIZE)
+    assert chase.opening() == [Extent(0, BLOCK_SIZE), Extent(SIZE - BLOCK_SIZE, SIZE)]
+    assert chase.opening() == []
+
+
+@pytest.mark.parametrize("size", [0, 1, BLOCK_SIZE, BLOCK_SIZE + 1, 3 * BLOCK_SIZE - 1])
+def test_opening_a_small_file_asks_for_no_byte_twice(size):
+    extents = Chase(size).opening()
+    assert all(0 <= extent.start < extent.stop <= size for extent in extents)
+    assert len(set(blocks(extents))) == len(blocks(extents))
+
+
+def test_what_is_no_hdf5_is_finished_at_once():
+    file = File({0: b"PK\3\4"})
+    assert file.feed(0) == []
+    assert file.chase.finished
+
+
+def test_blocks_before_the_first_teach_nothing():
+    file = File({0: superblock(AT[1]), AT[1]: header()})
+    assert file.feed(1) == []
+    assert not file.chase.finished
+    assert blocks(file.feed(0)) == [1]
+
+
+def test_a_pointer_to_a_block_that_has_passed_is_returned_for_learning_again():
+    pieces = {0: superblock(AT[1]), AT[1]: header(table(AT[2], AT[3])), AT[2]: tree(AT[4])}
+    file = File(pieces)
+    for block in (2, 1):
+        file.feed(block)
+    assert blocks(file.feed(0)) == [1]
+    assert sorted(blocks(file.feed(1))) == [2, 3]
+    assert blocks(file.feed(2)) == [4]
+
+
+def test_a_group_is_followed_from_header_to_members():
+    file = File(
+        {
+            0: superblock(AT[1]),
+            AT[1]: header(table(AT[2], AT[3])),
+            AT[2]: tree(AT[4], AT[5]),
+            AT[3]: heap(AT[6], 88),
+            AT[4]: symbols(AT[7], AT[8]),
+        }
+    )
+    assert blocks(file.feed(0)) == [1]
+    assert sorted(blocks(file.feed(1))) == [2, 3]
+    assert sorted(blocks(file.feed(2))) == [4, 5]
+    assert blocks(file.feed(3)) == [6]
+    assert sorted(blocks(file.feed(4))) == [7, 8]
+    assert not file.chase.finished
+    for block in (5, 7, 8):
+        assert file.feed(block) == []
+    assert file.chase.finished
+
+
+def test_pointers_within_a_block_are_followed_in_one_call():
+    file = File(
+        {
+            0: superblock(1024),
+            1024: header(table(2048, 4096)),
+            2048: tree(8192),
+            8192: symbols(AT[9]),
+        }
+    )
+    assert blocks(file.feed(0)) == [9]
+
+
+def test_a_header_is_continued_where_it_says():
+    rest = header(table(AT[3], AT[4]))[16:]
+    file = File({0: superblock(1024), 1024: header(continued(AT[2], len(rest))), AT[2]: rest})
+    assert file.feed(0) == [Extent(AT[2], AT[2] + len(rest))]
+    assert sorted(blocks(file.feed(2))) == [3, 4]
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_a_structure_across_two_blocks_is_parsed_when_both_are_here(order):
+    where = AT[2] - 20
+    file = File({0: superblock(where), where: header(table(AT[3], AT[4]))})
+    assert blocks(file.feed(0)) == [1, 2]
+    first, last = order
+    assert file.feed(first) == []
+    assert sorted(blocks(file.feed(last))) == [3, 4]
+
+
+def test_a_node_that_is_larger_than_usual_is_read_whole():
+    where = AT[1] - 600
+    members = [AT[block] for block in range(10, 60)]
+    file = File({0: superblock(1024), 1024: header(table(where, 0)), where: tree(*members)})
+    assert blocks(file.feed(0)) == [0, 1]
+    assert sorted(blocks(file.feed(1))) == list(range(10, 60))
+
+
+def test_small_values_are_fetched_and_large_ones_are_not():
+    file = File(
+        {0: superblock(1024), 1024: header(contiguous(AT[5], 8), contiguous(AT[9], 1 << 20))}
+    )
+    assert file.feed(0) == [Extent(AT[5], AT[5] + 8)]
+
+
+def test_a_string_is_followed_into_the_heap_that_holds_it():
+    text = struct.pack("<IQI", 300_000, AT[20], 1)
+    pieces = {
+        0: superblock(1024),
+        1024: header(datatype(9, 16), contiguous(AT[5], 16)),
+        AT[5]: text,
+        AT[20]: struct.pack("<4s4xQ", b"GCOL", 300_048),
+    }
+    file = File(pieces)
+    assert blocks(file.feed(0)) == [5]
+    assert sorted(set(blocks(file.feed(5)))) == [20, 21, 22]
+
+
+def test_a_chunked_array_is_followed_to_its_index_only():
+    chunked = 0x08, struct.pack("<BBBQIII", 3, 2, 3, AT[7], 10, 10, 8)
+    file = File({0: superblock(1024), 1024: header(chunked)})
+    assert blocks(file.feed(0)) == [7]
+    assert file.chase.finished
+
+
+def test_addresses_count_from_the_superblock():
+    userblock = 2048
+    file = File({userblock: superblock(AT[3]), userblock + AT[3]: header(table(AT[4], AT[5]))})
+    assert file.feed(0) == [Extent(userblock + AT[3], userblock + AT[3] + 512)]
+    assert len(file.feed(3)) == 2
+
+
+def test_what_is_on_its_way_is_not_asked_for_again():
+    file = File({0: superblock(1024), 1024: header(table(AT[2], AT[2] + 600))})
+    assert blocks(file.feed(0)) == [2]
+    assert file.chase.statistics().asked == BLOCK_SIZE
+
+
+def test_a_cycle_is_walked_once():
+    pieces = {0: superblock(1024), 1024: header(table(2048, 4096)), 2048: tree(8192)}
+    file = File({**pieces, 8192: symbols(1024, 1024, 1024)})
+    assert file.feed(0) == []
+    assert file.chase.finished
+
+
+def test_the_budget_is_the_end():
+    members = [AT[block] for block in range(2, 60)]
+    pieces = {0: superblock(1024), 1024: header(table(2048, NOWHERE)), 2048: tree(*members)}
+    file = File(pieces, budget=3 * BLOCK_SIZE)
+    assert len(file.feed(0)) == 3
+    assert file.chase.statistics().given_up == len(members) - 3
+    assert File(pieces, budget=0).chase.opening() == []
+
+
+def test_a_chase_shows_its_state():
+    file = File({0: superblock(AT[1])})
+    file.feed(0)
+    assert repr(file.chase) == "<Chase 2 found, 1 waiting, 131072 bytes asked>"
+    file.feed(1)
+    assert repr(file.chase) == "<Chase 2 found, finished, 131072 bytes asked>"
+
+
+# --- items of a fractal heap
+
+
+def test_links_of_every_kind_end_where_the_next_begins():
+    hard = b"\1\0\5speed" + struct.pack("<Q", 4096)
+    soft = b"\1\x18\1\1\4soft" + struct.pack("<H", 6) + b"/speed"
+    ordered = b"\1\x04" + bytes(8) + b"\5other" + struct.pack("<Q", 8192)
+    pointers, at = link(hard + soft + ordered, 0)
+    assert (pointers[0].start, at) == (4096, len(hard))
+    assert link(hard + soft + ordered, at) == ([], len(hard + soft))
+    assert link(hard + soft + ordered, len(hard + soft))[0][0].start == 8192
+    with pytest.raises(IndexError):
+        link(bytes(20), 0)
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_attributes_of_every_version_lead_to_their_strings(version):
+    name, kind = b"unit\0", struct.pack("<BBBBI", 0x19, 1, 0, 0, 16)
+    space = bytes([1, 1, 0, 0, 0, 0, 0, 0]) + struct.pack("<Q", 2)
+    pieces = [name, kind, space]
+    if version == 1:
+        pieces = [piece + bytes(-len(piece) % 8) for piece in pieces]
+    start = struct.pack("<BBHHH", version, 0, len(name), len(kind), len(space))
+    values = struct.pack("<IQIIQI", 4, 4096, 1, 5, 65536, 2)
+    content = start + (b"\1" if version == 3 else b"") + b"".join(pieces) + values
+    pointers, stop = attribute(content + b"more", 0)
+    assert [pointer.start for pointer in pointers] == [4096, 65536]
+    assert stop == len(content)
