@@ -19,9 +19,9 @@ from typing import ClassVar
 class VbofsError(Exception):
     """The family's head; never raised itself."""
 
-    errno: ClassVar[int] = errno.EIO
+    errno: int = errno.EIO
     exit_status: ClassVar[int] = 1
-    level: ClassVar[int] = logging.WARNING
+    level: int = logging.WARNING
 
 
 class Refused(VbofsError):
@@ -273,4 +273,9 @@ class ReadOnly(VbofsError):
 
 
 class BlockUnavailable(VbofsError):
-    """A block that a reader waits for could not be had."""
+    """A block that a reader waits for could not be had, for the reason that *cause* states."""
+
+    def __init__(self, message: str, cause: Exception | None = None) -> None:
+        super().__init__(message)
+        if isinstance(cause, VbofsError):
+            self.errno, self.level = cause.errno, cause.level

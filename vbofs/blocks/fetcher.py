@@ -148,7 +148,9 @@ class Fetcher:
                 await flight.landed.wait()
         for flight in waited.values():
             if flight.error is not None:
-                raise BlockUnavailable(f"{blob.version.key}: {flight.error}") from flight.error
+                raise BlockUnavailable(
+                    f"{blob.version.key}: {flight.error}", flight.error
+                ) from flight.error
         return {block: f.content for block, f in waited.items() if f.content is not None}
 
     def want(self, blob: Blob, blocks: range) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from ..errors import DaemonSilent, VbofsError
+from ..errors import VbofsError
 from . import PATIENCE, PROTOCOL, address, runtime_dir, socket_name
 
 log = logging.getLogger(__name__)
@@ -48,17 +48,20 @@ async def serve(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer *verbs* until cancelled.  A mount that cannot have a socket does without."""
+
+    async def answer(stream: trio.SocketStream) -> None:
+        await _answer(stream, verbs)
+
+    started = False
     try:
         async with _listening(mountpoint) as listener:
             task_status.started()
-
-            async def answer(stream: trio.SocketStream) -> None:
-                await _answer(stream, verbs)
-
+            started = True
             await trio.serve_listeners(answer, [listener])
-    except (OSError, DaemonSilent) as error:
-        log.warning("no control socket, so vbofs status will not see this mount: %s", error)
-        task_status.started()
+    except Exception as error:  # Whatever it is: this task's nursery is the mount's.
+        log.warning("no control socket, so vbofs status will not see this mount: %r", error)
+        if not started:
+            task_status.started()
 
 
 async def _answer(stream: trio.SocketStream, verbs: Verbs) -> None:

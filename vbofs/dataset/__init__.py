@@ -88,6 +88,7 @@ class Dataset:
         self._kept_listing = Kept(self._folder / "listing", Listing)
         self._facts = FactBook(remote, settings, self._folder)
         self._checking = trio.Lock()
+        self._opened = False
         self._checked = -1e9  # On trio's clock; kept.checked is on the world's.
         self.listing = self._kept_listing.load() or Listing()
 
@@ -104,6 +105,7 @@ class Dataset:
         if not settings.offline:
             await dataset.refresh()
         dataset._check_selection()
+        dataset._opened = True
         return dataset
 
     # --- which releases
@@ -194,9 +196,17 @@ class Dataset:
                 for m in manifests
                 if (document := checked.get(m.name) or known.get((m.name, m.version, m.facts)))
             ]
-            old, self.listing = self.listing, Listing(kept, root, time.time())
-            self._kept_listing.save(self.listing)
-            return (old.manifests, old.root) != (kept, root)
+            return self._adopt(Listing(kept, root, time.time()))
+
+    def _adopt(self, new: Listing) -> bool:
+        old, self.listing = self.listing, new
+        if self._opened and not self.releases:
+            self.listing = old
+            raise NoReleases(
+                "every release that is shown has been withdrawn; they stay as they are"
+            )
+        self._kept_listing.save(new)
+        return (old.manifests, old.root) != (new.manifests, new.root)
 
     async def _list(self, prefix: str) -> list[Listed]:
         """The current versions of what lies directly under *prefix*, named and servable."""

@@ -80,13 +80,17 @@ def error_of_answer(answer: Answer, settings: Settings, subject: str) -> RemoteE
         return AccessDenied(f"{where} denies {subject} ({code or status}){_credentials(settings)}")
     if status in (404, 405, 410) or code in ("NoSuchKey", "NoSuchVersion", "404"):
         return ObjectMissing(f"{where} no longer has {subject} ({code or status})")
+    if status == 200:
+        return WrongResponse(
+            f"{where} answered with the whole of {subject}, not with a range of it"
+        )
     if status >= 500 or status in (408, 429) or code == "SlowDown":
         return RemoteError(f"{where} answered {status} {code or answer.text} for {subject}")
     return _Refused(f"{where} answered {status} {code or answer.text} for {subject}")
 
 
 class _Refused(WrongResponse):
-    """An answer that another attempt will not change: 400, 412, 416, an unexpected 2xx."""
+    """An answer that another attempt will not change: 400, 412, 416."""
 
     retryable = False
 
