@@ -109,15 +109,16 @@ def test_h5ls_lists_the_same_tree(tool, mounted, truth):
 
 @needs("octave-cli")
 def test_octave_reads_the_same_numbers(tool, mounted, truth):
+    """Its own HDF5 import knows only Octave's files, but a published array lies in one piece."""
+    with h5py.File(truth[EXPERIMENT]) as file:
+        offset, traces = file[TRACES].id.get_offset(), file[TRACES][:]
     script = f"""
-    file = load("-hdf5", "{mounted / EXPERIMENT}");
-    printf("%.17g ", file.processing.ophys.dff.traces.data(1:3, 1:4));
+    file = fopen("{mounted / EXPERIMENT}", "r", "ieee-le");
+    fseek(file, {offset}, SEEK_SET);
+    printf("%.17g ", fread(file, {traces.size}, "double"));
     """
     numbers = [float(word) for word in tool("octave-cli", "--quiet", "--eval", script).split()]
-    with h5py.File(truth[EXPERIMENT]) as file:
-        traces = file[TRACES][:]
-    # Octave's first index runs fastest: it shows the transpose.
-    assert numbers == [*traces.T[:3, :4].T.flat]
+    assert numbers == [*traces.flat]
 
 
 # --- what walks and copies
