@@ -21,7 +21,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import hashlib
 import logging
 import os
 import secrets
@@ -45,8 +44,6 @@ STAMP_OFFSET = 56
 HEADER_SIZE = 64
 VERIFIED = b"verified"
 SLOT_SIZE = 8
-#: Bytes hashed at a time.
-DIGEST_STEP = 1 << 20
 #: Seconds between two stamps of a blob in use, for those who evict in another process.
 STAMP_INTERVAL = 300.0
 
@@ -146,18 +143,8 @@ class BlobFile:
         except OSError:
             return False
 
-    def digest(self) -> str | None:
-        """Hex blake2b-512 of the whole; None if not all of it is here and sound.  Takes a while."""
-        whole = hashlib.blake2b()
-        for start in range(0, self.blob.size, DIGEST_STEP):
-            piece = self.read(Extent(start, min(start + DIGEST_STEP, self.blob.size)), use=False)
-            if piece is None:
-                return None
-            whole.update(piece)
-        return whole.hexdigest()
-
     def mark_verified(self) -> None:
-        """Remember that ``digest`` was the publisher's.  OSError: the disk refuses."""
+        """Remember that it is what was published.  OSError: the disk refuses."""
         _write(self._map, VERIFIED, STAMP_OFFSET)
 
     def _unverify(self) -> None:

@@ -39,6 +39,10 @@ from .verifier import Verifier
 log = logging.getLogger(__name__)
 
 
+#: Seconds after the last read when readers are taken to have come to rest.
+REST = 1.0
+
+
 class Priority(enum.IntEnum):
     """Why a block is wanted; the lowest goes first."""
 
@@ -104,7 +108,8 @@ class Fetcher:
         self._asked: Counter[Priority] = Counter()
         self._joined = self._failed = 0
         self.last_error: str | None = None
-        self.verifier = Verifier(nursery, remote, lambda: bool(self._flying))
+        self._read_at = -REST
+        self.verifier = Verifier(nursery, remote, lambda: self._is_busy)
 
     def __repr__(self) -> str:
         return f"<Fetcher {len(self._flying)} flying, {len(self._queue)} queued>"
@@ -160,6 +165,14 @@ class Fetcher:
             return  # With nowhere to keep them, they would be thrown away and fetched again.
         missing = [b for b in file.missing(blocks) if (blob.ident, b) not in self._flights]
         self._request(blob, missing, Priority.READ_AHEAD)
+
+    def note_read(self) -> None:
+        """Somebody reads, if only what is here: what can wait for him does."""
+        self._read_at = trio.current_time()
+
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._flying) or trio.current_time() - self._read_at < REST
 
     def abandon(self, blob: Blob) -> None:
         """Nobody reads *blob* any more: drop what was to be fetched ahead and has not begun."""

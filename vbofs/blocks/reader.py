@@ -41,6 +41,7 @@ class BlobReader:
         extent = clipped(offset, size, self.blob.size)
         if not extent.size:
             return memoryview(b"")
+        self._fetcher.note_read()
         blocks = covering(extent)
         ahead = covering(self._readahead.observe(extent))
         ahead = range(max(ahead.start, blocks.stop), max(ahead.stop, blocks.stop))
