@@ -1,0 +1,140 @@
+"""The chase under way: what it saves an HDF5 reader, and what it never costs anybody else.
+
+Each fetch takes one second of a clock that jumps, so seconds are waits in a row.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import trio
+
+from tests.hdf5_traces import list_attributes, reads_of
+from vbofs.blocks.extents import BLOCK_SIZE
+from vbofs.blocks.fetcher import Fetcher
+from vbofs.blocks.pursuit import Pursuit
+from vbofs.blocks.reader import BlobReader
+from vbofs.demo import build
+from vbofs.errors import BlockUnavailable, RemoteError
+
+EXPERIMENT = "behavior_ophys_experiments/behavior_ophys_experiment_951980471.nwb"
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """A small recording, and the reads of a program that lists it all."""
+    sample = build(tmp_path_factory.mktemp("sample"), small=True)
+    path = sample.release("1.1.0").paths[EXPERIMENT]
+    return path.read_bytes(), reads_of(path, list_attributes)
+
+
+@pytest.fixture
+async def slow(remote, nursery, store):
+    """A fetcher over a network of one second."""
+    fetch = remote.fetch
+
+    async def delayed(blob, extent, sink):
+        await trio.sleep(1)
+        await fetch(blob, extent, sink)
+
+    remote.fetch = delayed
+    return Fetcher(nursery, store, remote, 16)
+
+
+@pytest.fixture
+def chasing(store, slow, nursery):
+    """``chasing(blob)``: a reader with a pursuit; what is known is shared by all of them."""
+    known: dict[str, bool] = {}
+
+    def make(blob):
+        return BlobReader(blob, store, slow, Pursuit(blob, store, slow, nursery, known))
+
+    return make
+
+
+async def replay(reader, reads, content):
+    """Seconds, so waits in a row, that the reads took."""
+    began = trio.current_time()
+    for read in reads:
+        got = await reader.read(read.start, read.size)
+        assert got == content[read.start : read.stop]
+    return round(trio.current_time() - began)
+
+
+async def test_a_reader_that_follows_pointers_waits_a_few_times_only(
+    autojump_clock, recording, chasing, slow, store, memory
+):
+    content, reads = recording
+    plain = BlobReader(memory.put("plain", content), store, slow)
+    alone = await replay(plain, reads, content)
+    chased = await replay(chasing(memory.put("chased", content)), reads, content)
+    assert chased <= 6
+    assert alone >= 2 * chased
+
+
+async def test_nothing_is_fetched_twice_and_no_more_than_the_budget(
+    autojump_clock, recording, chasing, remote, memory
+):
+    content, reads = recording
+    await replay(chasing(memory.put("f", content)), reads, content)
+    extents = sorted(remote.fetched)
+    assert all(a.stop <= b.start for a, b in itertools.pairwise(extents))
+
+
+async def test_a_copy_from_front_to_back_is_left_alone(
+    autojump_clock, recording, chasing, slow, memory
+):
+    content, _ = recording
+    reader = chasing(memory.put("f", content))
+    for start in range(0, len(content), BLOCK_SIZE):
+        step = min(BLOCK_SIZE, len(content) - start)
+        assert await reader.read(start, step) == content[start : start + step]
+    assert slow.statistics().chased == 0
+
+
+async def test_a_file_whose_metadata_are_known_is_not_chased_again(
+    autojump_clock, recording, chasing, slow, memory
+):
+    content, reads = recording
+    blob = memory.put("f", content)
+    await replay(chasing(blob), reads, content)
+    before = slow.statistics()
+    assert await replay(chasing(blob), reads, content) == 0
+    assert slow.statistics() == before
+
+
+@pytest.mark.parametrize("content", [b"\x89HDF\r\n\x1a\n" + b"\xff" * 2**20, b"\0" * 2**20])
+async def test_content_that_is_no_hdf5_is_read_all_the_same(
+    autojump_clock, chasing, memory, content
+):
+    reader = chasing(memory.put("f", content))
+    for start in (0, 700_000, 300_000, 900_000):
+        assert await reader.read(start, 4096) == content[start : start + 4096]
+
+
+async def test_a_pursuit_ends_with_its_file(autojump_clock, recording, chasing, slow, memory):
+    content, reads = recording
+    reader = chasing(memory.put("f", content))
+    await replay(reader, reads[:3], content)
+    await reader.read(len(content) // 2, 10)
+    reader.close()
+    await trio.sleep(5)
+    asked = slow.statistics().chased
+    await trio.sleep(50)
+    assert slow.statistics().chased == asked
+    assert slow.statistics().flying == slow.statistics().queued == 0
+
+
+async def test_a_network_that_fails_costs_the_chase_and_no_log(
+    autojump_clock, recording, chasing, remote, memory
+):
+    content, reads = recording
+    reader = chasing(memory.put("f", content))
+    await replay(reader, reads[:1], content)
+    remote.failures.extend([(0, RemoteError("broken line"))] * 40)
+    with pytest.raises(BlockUnavailable, match="broken line"):
+        await reader.read(len(content) - 10, 10)
+    await trio.sleep(10)
+    remote.failures.clear()
+    await replay(reader, reads, content)
