@@ -70,7 +70,9 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self._filesystem = filesystem
         self._owner = os.getuid(), os.getgid()
-        self._listings: dict[int, list[tuple[bytes, Node]]] = {}
+        self._listings: dict[int, tuple[list[tuple[bytes, Node]], bool]] = {}
+        # Of files in releases, made once: ls asks for thousands of them, again and again.
+        self._lasting: dict[int, EntryAttributes] = {}
         self._handles = itertools.count(1)
         self.bugs = 0
 
@@ -98,15 +100,16 @@ class Operations(pyfuse3.Operations):
     @answers_with_errno
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
         handle = next(self._handles)
-        self._listings[handle] = await self._filesystem.entries(inode)
+        entries = await self._filesystem.entries(inode)
+        self._listings[handle] = entries, self._filesystem.is_lasting(inode)
         return handle
 
     @answers_with_errno
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
-        listing = self._listings[fh]
+        listing, lasting = self._listings[fh]
         for position in range(start_id, len(listing)):
             name, node = listing[position]
-            attributes = self._entry(node, lasting=isinstance(node, File | Directory))
+            attributes = self._entry(node, lasting=lasting or isinstance(node, Directory))
             if not pyfuse3.readdir_reply(token, name, attributes, position + 1):
                 return
 
@@ -154,6 +157,14 @@ class Operations(pyfuse3.Operations):
     # --- attributes
 
     def _entry(self, node: Node, *, lasting: bool) -> EntryAttributes:
+        if not (lasting and isinstance(node, File)):
+            return self._made(node, lasting=lasting)
+        entry = self._lasting.get(node.ino)
+        if entry is None:
+            entry = self._lasting[node.ino] = self._made(node, lasting=True)
+        return entry
+
+    def _made(self, node: Node, *, lasting: bool) -> EntryAttributes:
         facts = self._filesystem.attrs(node)
         entry = EntryAttributes()
         entry.st_ino = facts.ino
