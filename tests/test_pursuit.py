@@ -11,12 +11,13 @@ import pytest
 import trio
 
 from tests.hdf5_traces import list_attributes, reads_of
-from vbofs.blocks.extents import BLOCK_SIZE
+from vbofs.blocks.extents import BLOCK_SIZE, block_count
 from vbofs.blocks.fetcher import Fetcher
 from vbofs.blocks.pursuit import Pursuit
 from vbofs.blocks.reader import BlobReader
 from vbofs.demo import build
 from vbofs.errors import BlockUnavailable, RemoteError
+from vbofs.kept import Kept
 
 EXPERIMENT = "behavior_ophys_experiments/behavior_ophys_experiment_951980471.nwb"
 
@@ -138,3 +139,26 @@ async def test_a_network_that_fails_costs_the_chase_and_no_log(
     await trio.sleep(10)
     remote.failures.clear()
     await replay(reader, reads, content)
+
+
+async def test_what_an_open_wanted_is_fetched_at_once_when_it_was_evicted(
+    autojump_clock, recording, chasing, store, memory
+):
+    content, reads = recording
+    blob = memory.put("f", content)
+    reader = chasing(blob)
+    first = await replay(reader, reads, content)
+    reader.close()
+    store.file(blob).forget(range(block_count(blob.size)))
+    again = await replay(chasing(blob), reads, content)
+    assert again <= 3 < first
+
+
+async def test_a_profile_from_elsewhere_names_no_block_that_is_not_there(
+    autojump_clock, recording, chasing, store, memory
+):
+    content, reads = recording
+    blob = memory.put("f", content)
+    folder = store.folder.parent / "profiles" / blob.ident[:2]
+    Kept(folder / blob.ident, list[int]).save([0, -5, 10**12, 3, 3])
+    await replay(chasing(blob), reads, content)

@@ -18,6 +18,7 @@ from ..model import Blob, Extent
 from .extents import covering, runs, span
 from .fetcher import Fetcher, Priority
 from .hdf5 import Chase
+from .profile import Profile
 from .store import BlockStore
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Pursuit:
         self._nursery = nursery
         self._known = known
         self._chase = Chase(blob.size)
+        self._profile = Profile(store.folder.parent / "profiles", blob)
         self._waits: set[trio.CancelScope] = set()
         self._learned: set[int] = set()
         self._begun = self._closed = False
@@ -53,19 +55,27 @@ class Pursuit:
             return
         self._begun = True
         file = self._store.file(self._blob)
-        if self._blob.ident in self._known or file is None or file.is_complete():
+        if file is None or file.is_complete():
+            self._closed = True
+            return
+        # All at once; what is learned from these blocks is mostly here by then.
+        self._fetch(b for b in self._profile.replay() if file.missing(range(b, b + 1)))
+        if self._blob.ident in self._known:
             self._closed = True
         else:
             self._ask(self._chase.opening())
 
     def saw(self, blocks: range) -> None:
         """A read of *blocks* has been answered: there may be metadata in them."""
+        self._profile.note(blocks)
         if self._begun and not self._is_over:
             fresh = [block for block in blocks if block not in self._learned]
             self._ask(span(range(b, b + 1), self._blob.size) for b in fresh)
 
     def close(self) -> None:
         """The file is closed; what is under way lands, and nothing follows."""
+        if self._begun:
+            self._profile.save()
         self._closed = True
         for wait in self._waits:
             wait.cancel()
@@ -75,7 +85,9 @@ class Pursuit:
         return self._closed or self._chase.finished
 
     def _ask(self, extents: Iterable[Extent]) -> None:
-        blocks = {block for extent in extents for block in covering(extent)}
+        self._fetch({block for extent in extents for block in covering(extent)})
+
+    def _fetch(self, blocks: Iterable[int]) -> None:
         for run in runs(sorted(blocks)):
             self._nursery.start_soon(self._follow, run)
 

@@ -25,6 +25,7 @@ import trio
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
 from botocore.httpsession import URLLib3Session
+from botocore.loaders import Loader
 from botocore.utils import get_environ_proxies
 from cachetools import TTLCache
 
@@ -279,6 +280,14 @@ class Pace:
             self._since, self._had = now, had
 
 
+class _OneService(Loader):  # type: ignore[misc]  # botocore has no types.
+    """Knows that there is S3 without reading 400 directories of other services' models: a tenth of
+    the time that a mount takes."""
+
+    def list_available_services(self, type_name: str) -> list[str]:
+        return ["s3"]
+
+
 def _client(core: botocore.session.Session, settings: Settings) -> Any:
     custom = settings.endpoint_url is not None
     config = Config(
@@ -294,6 +303,7 @@ def _client(core: botocore.session.Session, settings: Settings) -> Any:
         s3={"addressing_style": "path" if custom else "auto"},
         user_agent=AGENT,
     )
+    core.register_component("data_loader", _OneService())
     session = boto3.Session(botocore_session=core, region_name=settings.region)
     client = session.client("s3", endpoint_url=settings.endpoint_url, config=config)
     client.meta.events.register("before-call.s3", _stay_in_region)
