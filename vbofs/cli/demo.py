@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from .. import control, mounts
 from ..errors import MountFailed
 from .words import counted, size
 
+#: Seconds.
+PATIENCE = 10.0
 #: Files shown of each directory.
 FILES_SHOWN = 2
 EXPERIMENT = Path("latest/behavior_ophys_experiments/behavior_ophys_experiment_951980471.nwb")
@@ -142,5 +145,12 @@ def _tree(folder: Path, indent: str, opened: Path) -> Iterator[str]:
 
 
 def _costs(mountpoint: Path) -> dict[str, Any]:
-    costs: dict[str, Any] = control.ask(mountpoint, "status")["requests"]
-    return costs
+    """Requests and bytes so far, once nothing that was fetched ahead is still under way."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        state = control.ask(mountpoint, "status")
+        blocks = state["blocks"]
+        if not (blocks["flying"] or blocks["queued"]) or time.monotonic() > deadline:
+            costs: dict[str, Any] = state["requests"]
+            return costs
+        time.sleep(0.05)

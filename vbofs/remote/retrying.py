@@ -78,15 +78,21 @@ class Retrying:
         self._store.distrust(version)
 
     async def _until_deadline(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        # tenacity's own clock is not trio's, and a test's trio has a clock of its own.
         deadline = trio.current_time() + self._timeout
+        jitter = tenacity.wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            # Never past the half of what is left: a network that is back shortly before the
+            # deadline is to be found back.
+            return min(jitter(state), (deadline - trio.current_time()) / 2)
 
         def expired(state: tenacity.RetryCallState) -> bool:
-            # tenacity's own clock is not trio's, and a test's trio has a clock of its own.
-            return trio.current_time() + state.upcoming_sleep >= deadline
+            return deadline - trio.current_time() <= 2 * FIRST_WAIT
 
         attempts = tenacity.AsyncRetrying(
             sleep=trio.sleep,
-            wait=tenacity.wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
+            wait=wait,
             stop=expired,
             retry=tenacity.retry_if_exception(_worth_retrying),
             before_sleep=self._count,
