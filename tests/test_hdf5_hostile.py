@@ -21,7 +21,7 @@ from vbofs.blocks.hdf5.pointer import LARGEST_STRUCTURE, Kind, Pointer
 
 BUDGET = 5 * BLOCK_SIZE
 MOST_CALLS = 2000  # Of learn(): each block of the default budget several times.
-KINDS = [kind for kind in Kind if kind is not Kind.VALUE]
+KINDS = [kind for kind in Kind if kind not in (Kind.VALUE, Kind.ARRAY)]
 
 
 def explore(content, order=(), size=None, budget=BUDGET):

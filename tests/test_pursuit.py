@@ -11,13 +11,15 @@ import pytest
 import trio
 
 from tests.hdf5_traces import list_attributes, reads_of
-from vbofs.blocks.extents import BLOCK_SIZE, block_count
+from vbofs.blocks.extents import BLOCK_SIZE, block_count, covering
 from vbofs.blocks.fetcher import Fetcher
+from vbofs.blocks.hdf5 import Chase
 from vbofs.blocks.pursuit import Pursuit
 from vbofs.blocks.reader import BlobReader
 from vbofs.demo import build
 from vbofs.errors import BlockUnavailable, RemoteError
 from vbofs.kept import Kept
+from vbofs.model import Extent
 
 EXPERIMENT = "behavior_ophys_experiments/behavior_ophys_experiment_951980471.nwb"
 
@@ -46,12 +48,21 @@ async def slow(remote, nursery, store):
 @pytest.fixture
 def chasing(store, slow, nursery):
     """``chasing(blob)``: a reader with a pursuit; what is known is shared by all of them."""
-    known: dict[str, bool] = {}
+    known: dict[str, list[Extent]] = {}
 
     def make(blob):
         return BlobReader(blob, store, slow, Pursuit(blob, store, slow, nursery, known))
 
     return make
+
+
+def arrays_of(content):
+    """Where the large arrays of a whole file in memory lie."""
+    chase = Chase(len(content))
+    chase.opening()
+    asks = chase.learn(0, memoryview(content))
+    assert not asks
+    return chase.arrays
 
 
 async def replay(reader, reads, content):
@@ -162,3 +173,21 @@ async def test_a_profile_from_elsewhere_names_no_block_that_is_not_there(
     folder = store.folder.parent / "profiles" / blob.ident[:2]
     Kept(folder / blob.ident, list[int]).save([0, -5, 10**12, 3, 3])
     await replay(chasing(blob), reads, content)
+
+
+async def test_reading_one_array_fetches_nothing_beyond_it(
+    autojump_clock, recording, chasing, remote, memory
+):
+    content, reads = recording
+    blob = memory.put("f", content)
+    await replay(chasing(blob), reads, content)
+    reader = chasing(blob)
+    await replay(reader, reads, content)
+    array = max(arrays_of(content), key=lambda extent: extent.size)
+    before = len(remote.fetched)
+    for start in range(array.start, array.stop, 64 << 10):
+        stop = min(start + (64 << 10), array.stop)
+        assert await reader.read(start, stop - start) == content[start:stop]
+    await trio.sleep(60)
+    last = covering(array)[-1]
+    assert all(covering(extent)[-1] <= last for extent in remote.fetched[before:])

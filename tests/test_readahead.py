@@ -117,3 +117,19 @@ def test_nothing_beyond_the_end_or_behind_the_read_is_ever_asked_for(size, place
         extent = policy.observe(read)
         assert 0 <= extent.start <= extent.stop <= size
         assert not extent.size or extent.start >= read.stop
+
+
+def test_inside_a_known_array_it_is_bold_and_ends_with_the_array():
+    array = Extent(100 << 20, (100 << 20) + 15_000_000)
+    policy = ReadAhead(1 << 30)
+    asked, calls, at = [], 0, array.start
+    while at < array.stop:
+        read = Extent(at, min(at + PIECE, array.stop))
+        extent = policy.observe(read, array)
+        if extent.size:
+            calls += 1
+            asked.append(extent)
+        at = read.stop
+    assert max(extent.stop for extent in asked) == array.stop
+    assert asked[0].start == array.start + 2 * PIECE
+    assert calls <= 5

@@ -6,8 +6,6 @@ import pytest
 from trio.testing import wait_all_tasks_blocked
 
 from tests.conftest import contents
-from vbofs.blocks import fetcher as fetcher_module
-from vbofs.blocks import verifier as verifier_module
 from vbofs.blocks.extents import BLOCK_SIZE
 from vbofs.errors import BlockUnavailable
 

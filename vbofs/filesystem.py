@@ -24,7 +24,7 @@ from .blocks.store import BlockStore
 from .catalog.tree import ROOT, Directory, File, Node, Symlink, Tree
 from .dataset import Dataset, Document
 from .errors import NoSuchName, VbofsError
-from .model import Attrs, Blob
+from .model import Attrs, Blob, Extent
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Filesystem:
         self._handles: Counter[int] = Counter()
         self._readers: dict[int, BlobReader] = {}
         self._chase = chase
-        self._chased: LRUCache[str, bool] = LRUCache(4096)
+        self._chased: LRUCache[str, list[Extent]] = LRUCache(4096)
         self._reads = self._read_bytes = 0
         self._show_news()
 

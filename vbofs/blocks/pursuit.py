@@ -25,7 +25,10 @@ log = logging.getLogger(__name__)
 
 
 class Pursuit:
-    """Fetches the metadata of *blob* ahead of its reader.  *known* has the blobs that need none."""
+    """Fetches the metadata of *blob* ahead of its reader.
+
+    *known* has the blobs that need it no more, with their arrays.
+    """
 
     def __init__(
         self,
@@ -33,7 +36,7 @@ class Pursuit:
         store: BlockStore,
         fetcher: Fetcher,
         nursery: trio.Nursery,
-        known: MutableMapping[str, bool],
+        known: MutableMapping[str, list[Extent]],
     ) -> None:
         self._blob = blob
         self._store = store
@@ -64,6 +67,11 @@ class Pursuit:
             self._closed = True
         else:
             self._ask(self._chase.opening())
+
+    def array_at(self, offset: int) -> Extent | None:
+        """The large array in which byte *offset* lies, if it is known."""
+        arrays = self._known.get(self._blob.ident) if self._closed else self._chase.arrays
+        return next((a for a in arrays or () if a.start <= offset < a.stop), None)
 
     def saw(self, blocks: range) -> None:
         """A read of *blocks* has been answered: there may be metadata in them."""
@@ -123,4 +131,4 @@ class Pursuit:
             return
         self._ask(self._chase.learn(extent.start, view))
         if self._chase.finished:
-            self._known[self._blob.ident] = True
+            self._known[self._blob.ident] = self._chase.arrays

@@ -19,9 +19,11 @@ STREAMS = 8
 #: Bytes by which a read may lag or lead its stream: the kernel's own read-ahead is 128 KiB and
 #: is sent as separate requests, a few of them under way at once.
 SLACK = 1 << 20
-#: Bytes read in a row that open a window: pieces of metadata lie close to each other, too.
-OPENING = 256 << 10
+#: Bytes read in a row that open a window (pieces of metadata lie close to each other, too), bytes
+#: of the first window, and the factor by which windows grow: anywhere, and inside a known array.
 FIRST_WINDOW = 512 << 10
+CAREFUL = 256 << 10, FIRST_WINDOW, 2
+BOLD = 128 << 10, 2 << 20, 4
 LARGEST_WINDOW = 32 << 20
 
 NOTHING = Extent(0, 0)
@@ -53,8 +55,12 @@ class ReadAhead:
         """Some read did not continue an earlier one: this is no copy from front to back."""
         return self._serial > 1
 
-    def observe(self, read: Extent) -> Extent:
-        """Record *read*; return what to fetch now, beyond it; mostly it is empty."""
+    def observe(self, read: Extent, array: Extent | None = None) -> Extent:
+        """Record *read*; return what to fetch now, beyond it; mostly it is empty.
+
+        *array*: where the array that is read begins and ends, if that is known.  Nothing beyond
+        its end is fetched, and so what lies before it is fetched more boldly.
+        """
         key = self._continued_by(read)
         if key is None:
             self._begin(read)
@@ -63,7 +69,7 @@ class ReadAhead:
         stream = self._streams[key]
         stream.length += read.size
         stream.head = max(stream.head, read.stop)
-        return self._top_up(stream)
+        return self._top_up(stream, array)
 
     def _continued_by(self, read: Extent) -> int | None:
         for key, stream in reversed(self._streams.items()):
@@ -77,17 +83,18 @@ class ReadAhead:
         if len(self._streams) > STREAMS:
             self._streams.popitem(last=False)
 
-    def _top_up(self, stream: _Stream) -> Extent:
-        if stream.length < OPENING or stream.promised - stream.head > stream.window // 2:
+    def _top_up(self, stream: _Stream, array: Extent | None) -> Extent:
+        opening, first, growth = BOLD if array else CAREFUL
+        if stream.length < opening or stream.promised - stream.head > stream.window // 2:
             return NOTHING
         # No wider than what has been read in a row: a short run is not followed by a long one.
-        wider = max(FIRST_WINDOW, 2 * stream.window)
-        stream.window = min(wider, self._largest, max(FIRST_WINDOW, 2 * stream.length))
+        wider = max(first, growth * stream.window)
+        stream.window = min(wider, self._largest, max(first, growth * stream.length))
         start = max(stream.promised, stream.head)
         stop = stream.head + stream.window
         if stream.window >= 2 * PART_SIZE:
             stop -= stop % PART_SIZE  # Whole parts: fewer requests, and the same for everybody.
-        stop = min(stop, self._size)
+        stop = min(stop, array.stop if array else self._size)
         if start >= stop:
             return NOTHING
         stream.promised = stop

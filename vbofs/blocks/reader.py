@@ -43,7 +43,8 @@ class BlobReader:
             return memoryview(b"")
         self._fetcher.note_read()
         blocks = covering(extent)
-        ahead = covering(self._readahead.observe(extent))
+        array = self._pursuit.array_at(extent.stop - 1) if self._pursuit else None
+        ahead = covering(self._readahead.observe(extent, array))
         ahead = range(max(ahead.start, blocks.stop), max(ahead.stop, blocks.stop))
         if self._pursuit and self._readahead.has_jumped:
             self._pursuit.begin()

@@ -16,6 +16,8 @@ from .pointer import Kind, Pointer, to
 BUDGET = 16 << 20
 #: Bytes fetched on open: the tail holds what was written last, often the outermost group.
 HEAD, TAIL = BLOCK_SIZE, BLOCK_SIZE
+#: Arrays remembered of one file: each read looks through them, and a recording has a hundred.
+ARRAYS = 512
 #: Structures followed in one file, each some 100 bytes of memory.
 STRUCTURES = 6144
 #: Bytes parsed in one file, some 0.1 s of work for each MiB of the most laborious.
@@ -53,6 +55,7 @@ class Chase:
         self._origin: int | None = None  # Where addresses count from, once that is known.
         self._found: dict[int, int] = {}  # Sizes of the structures, by where they start.
         self._values: set[Extent] = set()  # Asked for, not to be parsed.
+        self._arrays: list[Extent] = []
         self._waiting = Waiting()
         self._given_up = 0
         self._effort = EFFORT
@@ -66,6 +69,12 @@ class Chase:
     def finished(self) -> bool:
         """There is nothing more to learn, or this is no HDF5."""
         return self._finished
+
+    @property
+    def arrays(self) -> list[Extent]:
+        """Where the large contiguous arrays lie that were found so far, in no order; they are the
+        file's own claims, and may overlap."""
+        return self._arrays
 
     def statistics(self) -> ChaseStatistics:
         found, waiting = len(self._found), self._waiting.count
@@ -119,6 +128,10 @@ class Chase:
         """Parse what *pointer* points to, now if it is here; else ask for it and wait."""
         start = pointer.start + (self._origin or 0)
         stop = min(start + pointer.stop - pointer.start, self._size)
+        if pointer.kind is Kind.ARRAY:
+            if start < stop and len(self._arrays) < ARRAYS:
+                self._arrays.append(Extent(start, stop))
+            return
         if stop - start <= self._found.get(start, 0):
             return  # Not in the file, or not new.
         extent = Extent(start, stop)

@@ -223,7 +223,7 @@ def _layout(body: bytes, element: Kind | None) -> Iterable[Pointer]:
 def _raw(start: int, size: int, element: Kind | None) -> Iterable[Pointer]:
     if element:
         return (Pointer(start, start + min(size, FOLLOWED_VALUES), element),)
-    return (value(start, size),) if size <= SMALL else ()
+    return (value(start, size) if size <= SMALL else Pointer(start, start + size, Kind.ARRAY),)
 
 
 def _chunk_index(body: bytes, version: int) -> Iterator[Pointer]:

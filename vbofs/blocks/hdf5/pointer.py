@@ -21,6 +21,7 @@ class Kind(enum.IntEnum):
     """What is to be found at an address; the signature, where HDF5 has one."""
 
     VALUE = enum.auto()  # Names, numbers: points to nothing.
+    ARRAY = enum.auto()  # The same, too large to be fetched unasked.
     SUPERBLOCK = enum.auto()
     HEADER = enum.auto()  # Of an object: version 1 has no signature, version 2 OHDR.
     MESSAGES = enum.auto()  # A version 1 header, continued.
