@@ -84,6 +84,8 @@ class ReadAhead:
             self._streams.popitem(last=False)
 
     def _top_up(self, stream: _Stream, array: Extent | None) -> Extent:
+        if array and stream.length > array.size:
+            array = None  # It has come through other arrays, and will go on to the next.
         opening, first, growth = BOLD if array else CAREFUL
         if stream.length < opening or stream.promised - stream.head > stream.window // 2:
             return NOTHING
