@@ -199,6 +199,9 @@ async def test_a_cache_that_loses_blocks_as_they_land_ends_in_an_error(
     rounds = []
 
     class Spoiled:
+        def note_read(self):
+            """Nothing waits for a rest here."""
+
         async def have(self, blob, blocks, *, ahead):
             rounds.append(blocks)
             await trio.lowlevel.checkpoint()

@@ -18,8 +18,10 @@ from tests.test_s3 import (
     words,
 )
 from vbofs import errors
+from vbofs.config import load
 from vbofs.errors import RemoteError, WrongResponse
 from vbofs.model import ObjectVersion
+from vbofs.remote.s3_errors import Answer, error_of_answer
 
 __all__ = ["blob", "common", "fresh", "server", "shelf", "store"]
 
@@ -141,3 +143,14 @@ async def test_a_page_marker_of_the_other_kind_of_listing_begins_again(server, f
     await fresh.page("q/")
     page = await fresh.page("p/", marker=marker)
     assert page.listed[0].version.key == "p/0000"
+
+
+def test_a_servers_words_are_one_line_and_no_commands_to_a_terminal():
+    said = Answer(500, "Odd\n", "two\nlines \x1b[2J" + "x" * 5000, {})
+    message = str(error_of_answer(said, load({}, {}), "a file"))
+    assert "answered 500 Odd for a file" in message
+    said = said._replace(code="")
+    message = str(error_of_answer(said, load({}, {}), "a file"))
+    assert "two lines ?[2Jx" in message
+    assert message.isprintable()
+    assert len(message) < 1000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 
 import pytest
 
@@ -78,6 +79,39 @@ def test_blocks_are_kept_across_openings(tmp_path):
 
 def test_a_blob_that_was_never_seen_takes_no_room(store):
     assert store.cached_bytes(blob_of("a")) == 0
+
+
+@pytest.mark.parametrize("name", ["", "blobs"])
+def test_a_cache_that_others_may_write_is_refused(tmp_path, name):
+    open_store(tmp_path / "cache", 1 << 30)
+    (tmp_path / "cache" / name).chmod(0o777)
+    with pytest.raises(CacheUnwritable, match="by everybody"):
+        open_store(tmp_path / "cache", 1 << 30)
+
+
+@root_only
+def test_a_cache_of_another_user_is_refused(tmp_path):
+    open_store(tmp_path / "cache", 1 << 30)
+    os.chown(tmp_path / "cache" / "blobs", 65534, 65534)
+    with pytest.raises(CacheUnwritable, match="another user"):
+        open_store(tmp_path / "cache", 1 << 30)
+
+
+def test_a_long_look_at_the_disk_keeps_no_reader_waiting(store, monkeypatch):
+    blob = blob_of("a")
+    file = store.file(blob)
+    waited = []
+
+    def look(folder):
+        asking = threading.Thread(target=store.file, args=[blob])
+        asking.start()
+        asking.join(5)
+        waited.append(asking.is_alive())
+        return 0
+
+    monkeypatch.setattr("vbofs.blocks.store.disk_usage", look)
+    assert store.put(file, 0, memoryview(bytes(BLOCK_SIZE)))
+    assert waited == [False]
 
 
 def test_the_layout_is_the_one_that_is_documented(tmp_path):

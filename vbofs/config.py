@@ -25,6 +25,8 @@ from .errors import SettingsInvalid
 VARIABLE_PREFIX = "VBOFS_"
 #: Names which file to read; it is no setting itself, for a file cannot name another.
 FILE_VARIABLE = "VBOFS_CONFIG"
+#: Symbolic links followed to a mountpoint, as many as Linux itself follows.
+MOST_LINKS = 40
 
 
 class Preset(NamedTuple):
@@ -68,7 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_file: Path | None = None
     verbose: Annotated[int, msgspec.Meta(ge=0)] = 0
     #: Requests under way at once.
-    connections: Annotated[int, msgspec.Meta(ge=1, le=256)] = 16
+    connections: Annotated[int, msgspec.Meta(ge=1, le=256)] = 32
     #: Seconds for which a request is tried again before its reader gets EIO.
     timeout: Positive = 60.0
     #: Fetch the metadata of HDF5 files ahead of whoever follows their pointers.
@@ -198,19 +200,49 @@ def _completed(settings: Settings) -> Settings:
         bucket=settings.bucket or preset.bucket,
         project=(settings.project or preset.project).strip("/"),
         region=settings.region or preset.region,
-        mountpoint=_absolute(settings.mountpoint),
+        mountpoint=_mountpoint(settings.mountpoint),
         cache_dir=_absolute(settings.cache_dir),
         log_file=settings.log_file and _absolute(settings.log_file),
     )
     _check_names(done)
+    _check_apart(done)
     return done
 
 
 def _absolute(path: Path) -> Path:
+    return Path(os.path.realpath(_expanded(path)))
+
+
+def _expanded(path: Path) -> Path:
     try:
-        return Path(os.path.realpath(path.expanduser()))
+        return path.expanduser()
     except RuntimeError as error:  # "Could not determine home directory", "~nobody"
         raise SettingsInvalid(f"{path}: {error}") from error
+
+
+def _mountpoint(path: Path) -> Path:
+    """As realpath(3) has it, but with no stat(2) of what is mounted there: if it hangs, so would
+    whoever came to unmount it."""
+    path = _expanded(path)
+    for _ in range(MOST_LINKS):
+        if path.name in ("", ".."):
+            break
+        path = Path(os.path.realpath(path.parent), path.name)
+        try:
+            path = path.parent / os.readlink(path)
+        except OSError:  # Mostly: it is no link.
+            return path
+    return Path(os.path.realpath(path))
+
+
+def _check_apart(settings: Settings) -> None:
+    """A daemon that looks for its own files in its own mount waits for itself for ever."""
+    mountpoint = settings.mountpoint
+    for label, path in (("--cache-dir", settings.cache_dir), ("--log-file", settings.log_file)):
+        if path is not None and path.is_relative_to(mountpoint):
+            raise SettingsInvalid(f"{label}: {path} lies in the mountpoint {mountpoint}")
+    if mountpoint.is_relative_to(settings.cache_dir):
+        raise SettingsInvalid(f"the mountpoint {mountpoint} lies in the cache; name another place")
 
 
 def _check_names(settings: Settings) -> None:

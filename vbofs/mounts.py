@@ -190,6 +190,11 @@ def unmount(path: Path, *, lazy: bool = False) -> None:
     command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", str(path)]
     if shutil.which("fusermount3") is None:
         command = ["umount", *(["-l"] if lazy else []), "--", str(path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        result = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False
+        )
+    except OSError as error:  # Neither program is there, or no descriptor or process is left.
+        raise MountFailed(f"cannot unmount {path}: {error}") from error
     if result.returncode:
         raise MountFailed(f"cannot unmount {path}: {' '.join(result.stderr.split())}")

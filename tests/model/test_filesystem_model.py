@@ -12,11 +12,13 @@ import tempfile
 from pathlib import Path
 
 import hypothesis
+import pytest
 import trio
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
+    invariant,
     rule,
     run_state_machine_as_test,
 )
@@ -46,12 +48,17 @@ READ = st.tuples(
     st.integers(0, LARGEST + 10),
     st.integers(1, 1 << 20),
 )
+#: Steps of the long profile, which `make soak` runs: SOAK_STEPS=10000.
+LONG = int(os.environ.get("SOAK_STEPS", "0"))
 READS = st.lists(READ, min_size=1, max_size=6)
 FAILURE = st.tuples(st.integers(0, LARGEST), st.just(RemoteError("the line broke")))
 
 
 class Mounts(RuleBasedStateMachine):
     """One cache directory and one bucket, mounted again and again."""
+
+    #: Of all machines that ran.
+    steps = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,6 +118,10 @@ class Mounts(RuleBasedStateMachine):
         every = sorted(self.settings.cache_dir.glob("*/**/*"))
         files = [path for path in every if path.is_file()]
         return files[nth % len(files)] if files else None
+
+    @invariant()
+    def count_the_step(self):
+        Mounts.steps += 1
 
     # --- lives of a mount
 
@@ -194,11 +205,35 @@ class Mounts(RuleBasedStateMachine):
         return node
 
 
-def test_reads_are_the_published_bytes_whatever_happens(allows_log):
-    allows_log("not the map that belongs there")
-    allows_log("the cache takes no more")
-    allows_log("the line broke")
+@pytest.fixture
+def allows_trouble(allows_log):
+    """What the troubles write to the log, if chance has it."""
+    for words in ("not the map that belongs there", "the cache takes no more", "the line broke"):
+        allows_log(words)
+
+
+def test_reads_are_the_published_bytes_whatever_happens(allows_trouble):
     run_state_machine_as_test(
         Mounts,
         settings=hypothesis.settings(max_examples=25, stateful_step_count=15, deadline=None),
     )
+
+
+@pytest.mark.skipif(not LONG, reason="the long profile is run by make soak: SOAK_STEPS=10000")
+@pytest.mark.timeout(0)
+def test_reads_are_the_published_bytes_in_a_long_life_too(allows_trouble):
+    """Machines of a hundred steps, other ones in every run, until there were enough steps."""
+    wanted = Mounts.steps + LONG
+    while Mounts.steps < wanted:
+        run_state_machine_as_test(
+            Mounts,
+            settings=hypothesis.settings(
+                max_examples=25,
+                stateful_step_count=100,
+                deadline=None,
+                derandomize=False,
+                database=None,
+                suppress_health_check=list(hypothesis.HealthCheck),
+            ),
+        )
+    print(f"{Mounts.steps} steps")

@@ -186,7 +186,7 @@ class Machine:
 
 def mounted_paths() -> list[Path]:
     """Every mountpoint of this mount namespace."""
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
     return [Path(line.split(" ")[4].replace("\\040", " ")) for line in lines]
 
 

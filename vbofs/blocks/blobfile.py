@@ -213,8 +213,12 @@ def _open_map(path: Path, blob: Blob) -> int:
     for _ in range(3):  # Another daemon may make or remove it at the same time.
         with contextlib.suppress(FileNotFoundError):
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            if os.pread(fd, STAMP_OFFSET, 0) == header:
-                return fd
+            try:
+                if os.pread(fd, STAMP_OFFSET, 0) == header:
+                    return fd
+            except OSError:  # A disk that fails is asked again at every read.
+                os.close(fd)
+                raise
             os.close(fd)
             log.warning("%s: not the map that belongs there; its blocks are fetched again", path)
             os.unlink(path)

@@ -66,7 +66,6 @@ class _Request:
     """Adjacent blocks of one blob, one GET."""
 
     blob: Blob
-    file: BlobFile | None
     blocks: range
     priority: Priority
     serial: int
@@ -74,6 +73,8 @@ class _Request:
     #: Written by the sink: blocks that are complete, and those of them announced one by one.
     complete: set[int] = field(default_factory=set)
     announced: set[int] = field(default_factory=set)
+    #: Opened when it flies: hundreds may queue, and a file is two descriptors.
+    file: BlobFile | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Fetcher:
         self._joined = self._failed = 0
         self.last_error: str | None = None
         self._read_at = -REST
-        self.verifier = Verifier(nursery, remote, lambda: self._is_busy)
+        self.verifier = Verifier(nursery, remote, store, lambda: self._is_busy)
 
     def __repr__(self) -> str:
         return f"<Fetcher {len(self._flying)} flying, {len(self._queue)} queued>"
@@ -203,8 +204,7 @@ class Fetcher:
 
     def _enqueue(self, blob: Blob, run: range, priority: Priority) -> None:
         flights = {block: Flight() for block in run}
-        file = self._store.file(blob)
-        self._queue.append(_Request(blob, file, run, priority, next(self._serials), flights))
+        self._queue.append(_Request(blob, run, priority, next(self._serials), flights))
         self._flights.update({(blob.ident, block): flight for block, flight in flights.items()})
         self._asked[priority] += len(run)
 
@@ -228,6 +228,7 @@ class Fetcher:
     async def _fly(self, request: _Request) -> None:
         error: Exception = BlockUnavailable("the mount is going away")
         try:
+            request.file = self._store.file(request.blob)
             extent = span(request.blocks, request.blob.size)
             await self._remote.fetch(request.blob, extent, self._sink(request))
             # The last announcements may still be on their way to this thread.

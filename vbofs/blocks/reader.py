@@ -49,7 +49,8 @@ class BlobReader:
         if self._pursuit and self._readahead.has_jumped:
             self._pursuit.begin()
         answer = self._from_disk(extent)
-        if answer is None:
+        # Another daemon may have fetched again what this one has condemned.
+        if answer is None or self._fetcher.verifier.is_condemned(self.blob):
             answer = await self._fetched(extent, blocks, ahead)
         elif ahead:
             self._fetcher.want(self.blob, ahead)

@@ -88,9 +88,9 @@ def _drop_part(file: BlobFile, part: int) -> None:
 
 
 def _empty(path: Path) -> None:
-    """Forget the whole blob at *path*, map first."""
-    with open(path.with_name(path.name + ".map"), "r+b") as marks, open(path, "r+b") as data:
-        for file, kept in ((marks, STAMP_OFFSET), (data, 0)):
+    """Forget the whole blob at *path*, map first.  Without a map its bytes are nobody's."""
+    for place, kept in ((path.with_name(path.name + ".map"), STAMP_OFFSET), (path, 0)):
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError), open(place, "r+b") as file:
             size = os.fstat(file.fileno()).st_size
             os.ftruncate(file.fileno(), kept)
             os.ftruncate(file.fileno(), size)

@@ -20,6 +20,7 @@ from ..model import Blob, Extent
 from ..remote.protocol import ObjectStore
 from .blobfile import BlobFile
 from .extents import block_count
+from .store import BlockStore
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +46,18 @@ class Verifier:
     """Verifies one blob at a time, in a thread, while *is_busy* says that nobody is waiting."""
 
     def __init__(
-        self, nursery: trio.Nursery, remote: ObjectStore, is_busy: Callable[[], bool]
+        self,
+        nursery: trio.Nursery,
+        remote: ObjectStore,
+        store: BlockStore,
+        is_busy: Callable[[], bool],
     ) -> None:
         self._nursery = nursery
         self._remote = remote
+        self._store = store
         self._is_busy = is_busy
-        self._pending: dict[str, BlobFile] = {}
+        # Blobs, not their files: thousands may wait here, and a file is two descriptors.
+        self._pending: dict[str, Blob] = {}
         self._strikes: Counter[str] = Counter()
         self._verified = 0
 
@@ -79,19 +86,21 @@ class Verifier:
         if file.is_complete():
             if not self._pending:
                 self._nursery.start_soon(self._work)
-            self._pending[blob.ident] = file
+            self._pending[blob.ident] = blob
 
     async def _work(self) -> None:
         while self._pending:
-            file = next(iter(self._pending.values()))
+            blob = next(iter(self._pending.values()))
             try:
-                self._judge(file, await self._digest(file))
+                file = self._store.file(blob)
+                if file is not None:
+                    self._judge(file, await self._digest(file))
             except OSError as error:
-                log.warning("%r: cannot be verified: %s", file, error)
+                log.warning("%s: cannot be verified: %s", blob.version.key, error)
             except Exception:
-                log.exception("verifying %r: a bug; it stays unverified", file)
+                log.exception("verifying %s: a bug; it stays unverified", blob.version.key)
             finally:
-                del self._pending[file.blob.ident]
+                del self._pending[blob.ident]
 
     async def _digest(self, file: BlobFile) -> str | None:
         """Hex blake2b-512 of *file*; None if not all of it is here and sound.

@@ -7,6 +7,7 @@ Verbs import what they need when they run: ``vbofs --help`` answers in a tenth o
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Any
@@ -48,16 +49,31 @@ def cli() -> None:
     """
 
 
+def _usage(error: click.ClickException) -> str:
+    said = error.format_message()
+    if "\n" in said:
+        return said  # Who gave no argument at all gets the help.
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"vbofs: {said}" + (f" See: {context.command_path} --help" if context else "")
+
+
 def main() -> None:
     """The entry point of the ``vbofs`` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")  # A path may be no text.
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is None:
+            raise
+        sys.exit(130)  # It came while several requests were under way.
     except click.ClickException as error:
-        error.show()
+        click.echo(_usage(error), err=True)
         sys.exit(error.exit_code)
     except VbofsError as error:
         click.echo(f"vbofs: {' '.join(str(error).split())}", err=True)

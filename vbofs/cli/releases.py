@@ -87,4 +87,6 @@ def _print(rows: list[dict[str, Any]]) -> None:
             size(row["bytes"]) if "bytes" in row else "",
             row["flaw"] or ", ".join(row["mounted"]),
         )
-    Console(soft_wrap=True).print(table)
+    # Paths and what manifests say are not markup, and are not to be cut to 80 columns.
+    wide = Console(width=10_000, markup=False, emoji=False, highlight=False)
+    wide.print(table, soft_wrap=True)

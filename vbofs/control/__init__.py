@@ -9,6 +9,7 @@ does without trio, for commands start often.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import DaemonSilent, NotMounted, Refused
+from ..errors import AlreadyMounted, DaemonSilent, NotMounted, Refused
 
 PROTOCOL = 1
 #: Seconds that one question may take; and one that looks at nothing but the daemon's memory.
@@ -57,6 +58,32 @@ def address(mountpoint: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{socket_name(mountpoint)}"
     finally:
         os.close(folder)
+
+
+@contextlib.contextmanager
+def alone(mountpoint: Path) -> Iterator[None]:
+    """One at a time mounts at *mountpoint*; AlreadyMounted to who comes meanwhile.
+
+    Two that both found the place free would mount one over the other.
+    """
+    try:
+        path = runtime_dir() / f"{socket_name(mountpoint)}.lock"
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except (OSError, DaemonSilent):
+        yield  # Who cannot have a socket mounts all the same, and without a lock.
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise AlreadyMounted(f"another vbofs is just being mounted on {mountpoint}") from error
+    try:
+        yield
+    finally:
+        # Before it is let go: who holds a lock on a removed file finds the place mounted.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        os.close(lock)
 
 
 def ask(mountpoint: Path, verb: str) -> Any:

@@ -23,6 +23,7 @@ from .._version import __version__
 from ..blocks.fetcher import Fetcher
 from ..blocks.store import BlockStore, open_store
 from ..config import Settings
+from ..control import alone
 from ..control import server as control
 from ..dataset import Dataset
 from ..errors import MountpointDenied, VbofsError
@@ -47,6 +48,17 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
 
     Any error before *ready* leaves nothing mounted and no directory made.
     """
+    with contextlib.ExitStack() as starting:
+        starting.enter_context(alone(settings.mountpoint))
+
+        def answered(line: str) -> None:
+            starting.close()
+            ready(line)
+
+        await _serve(settings, answered)
+
+
+async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
     mounts.prepare(settings.mountpoint, allow_other=settings.allow_other)
     store = open_store(
         settings.cache_dir,

@@ -54,7 +54,9 @@ def run(settings: Settings, *, foreground: bool) -> str:
 def default_log(mountpoint: Path) -> Path:
     """Where the daemon of *mountpoint* logs if nothing else is said."""
     name = str(mountpoint).strip("/").replace("/", "-") or "root"
-    return platformdirs.user_log_path("vbofs") / f"{name[-200:]}.log"
+    # A file's name has room for 255 bytes, not letters.
+    end = os.fsencode(name)[-200:].decode(errors="replace")
+    return platformdirs.user_log_path("vbofs") / f"{end}.log"
 
 
 def _check_log(path: Path) -> None:
@@ -88,7 +90,8 @@ def _daemon(settings: Settings, log_file: Path, writing: int) -> NoReturn:
     """The child: cut loose from the terminal, serve, and end without returning to the caller."""
 
     def report(line: str, exit_status: int = 0) -> None:
-        os.write(writing, msgspec.json.encode(Report(line, exit_status)))
+        text = line.encode(errors="backslashreplace").decode()  # A path may be no text.
+        os.write(writing, msgspec.json.encode(Report(text, exit_status)))
         os.close(writing)
 
     status = 0
@@ -149,7 +152,9 @@ def log_to(path: Path | None, verbose: int) -> None:
     if path is None:
         target = logging.StreamHandler()
     else:
-        target = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_SIZE, backupCount=1)
+        target = logging.handlers.RotatingFileHandler(
+            path, maxBytes=LOG_SIZE, backupCount=1, encoding="utf-8", errors="backslashreplace"
+        )
     # The journal stamps lines itself.
     stamp = "" if path is None and "JOURNAL_STREAM" in os.environ else "%(asctime)s "
     target.setFormatter(logging.Formatter(f"{stamp}%(levelname)s %(name)s: %(message)s"))

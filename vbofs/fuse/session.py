@@ -34,7 +34,12 @@ class Session:
 
     async def serve(self) -> None:
         """Answer the kernel until the last reader of an unmounted file system has gone."""
-        await pyfuse3.main(min_tasks=4, max_tasks=MOST_TASKS)
+        try:
+            await pyfuse3.main(min_tasks=4, max_tasks=MOST_TASKS)
+        except* ConnectionAbortedError:
+            # Mostly an unmount is the end of the file; in the middle of a request, or where
+            # the administrator cuts the connection (fusectl), it is this.
+            log.info("the kernel has ended the connection")
 
     async def answers(self) -> None:
         """Return once a stat(2) of the mountpoint has come back from ``serve``."""

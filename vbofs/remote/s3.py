@@ -46,6 +46,8 @@ LEAST_PROGRESS = 16 << 10
 #: Seconds: a URL is signed for an hour and used for a quarter of one.
 SIGNED_FOR = 3600
 SIGNED_URL_LIFE = 900
+#: Bytes; S3's own limit is 50 TB.  The kernel and msgpack count to 2^63.
+LARGEST_OBJECT = 1 << 50
 #: Bytes of an error's body that are looked at.
 ERROR_BODY = 64 << 10
 AGENT = f"vbofs/{__version__} botocore/{botocore.__version__}"
@@ -62,7 +64,9 @@ class S3ObjectStore:
         self._versions_denied = False
         self._distrusted: set[ObjectVersion] = set()
         self._urls: TTLCache[ObjectVersion, str] = TTLCache(4096, SIGNED_URL_LIFE)
-        core = botocore.session.Session(profile=settings.profile)
+        # Anonymous is anonymous, whatever AWS_PROFILE says to other programs.
+        nobody = None if settings.profile else {"profile": (None, None, None, None)}
+        core = botocore.session.Session(nobody, profile=settings.profile)
         try:
             self._client = _client(core, settings)
         except Exception as error:
@@ -131,10 +135,12 @@ class S3ObjectStore:
             except RemoteError as error:
                 if not _may_list_without_versions(error):
                     raise
-                self._versions_denied = True
         if marker and "ContinuationToken" not in marker:
             marker = None  # It was given by a listing of versions: this one begins again.
-        return await self._in_thread(lambda: self._object_page(asked, marker), subject)
+        page = await self._in_thread(lambda: self._object_page(asked, marker), subject)
+        # Not where all is denied: that may pass, and a HEAD per file would be dear for ever.
+        self._versions_denied = True
+        return page
 
     def _version_page(self, asked: dict[str, Any], marker: Mapping[str, str] | None) -> Page:
         self._count(list=1)
@@ -301,6 +307,8 @@ def _client(core: botocore.session.Session, settings: Settings) -> Any:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         s3={"addressing_style": "path" if custom else "auto"},
+        # Where to ask is a setting of ours; AWS_ENDPOINT_URL is for other programs.
+        ignore_configured_endpoint_urls=True,
         user_agent=AGENT,
     )
     core.register_component("data_loader", _OneService())
@@ -325,8 +333,11 @@ def _check_listing(answer: Mapping[str, Any], prefix: str) -> None:
 
 
 def _facts(item: Mapping[str, Any], size: str) -> ObjectFacts:
+    number = int(item[size])
+    if not 0 <= number <= LARGEST_OBJECT:
+        raise WrongResponse(f"an object of {number} bytes cannot be")
     return ObjectFacts(
-        int(item[size]), str(item["ETag"]).strip('"'), int(item["LastModified"].timestamp())
+        number, str(item["ETag"]).strip('"'), max(0, int(item["LastModified"].timestamp()))
     )
 
 

@@ -64,7 +64,7 @@ class Answer(NamedTuple):
 
 def error_of_answer(answer: Answer, settings: Settings, subject: str) -> RemoteError:
     """The error that *answer*, about *subject*, amounts to."""
-    code, status = answer.code, answer.status
+    code, status, text = _printable(answer.code), answer.status, _printable(answer.text)
     where = f"the bucket {settings.bucket}{_at(settings)}"
     if code == "NoSuchBucket":
         return BucketMissing(
@@ -73,7 +73,7 @@ def error_of_answer(answer: Answer, settings: Settings, subject: str) -> RemoteE
     if code in ("RequestTimeTooSkewed", "RequestExpired"):
         return ClockSkewed(f"{where} refuses this machine's clock; set it right (timedatectl)")
     if _is_elsewhere(code, status):
-        region = answer.headers.get("x-amz-bucket-region", "")
+        region = _printable(answer.headers.get("x-amz-bucket-region", ""))
         hint = f"it is in {region}: use --region {region}" if region else "use another --region"
         return WrongRegion(f"{where} is not in {settings.region}; {hint}")
     if status in (401, 403):
@@ -85,8 +85,8 @@ def error_of_answer(answer: Answer, settings: Settings, subject: str) -> RemoteE
             f"{where} answered with the whole of {subject}, not with a range of it"
         )
     if status >= 500 or status in (408, 429) or code == "SlowDown":
-        return RemoteError(f"{where} answered {status} {code or answer.text} for {subject}")
-    return _Refused(f"{where} answered {status} {code or answer.text} for {subject}")
+        return RemoteError(f"{where} answered {status} {code or text} for {subject}")
+    return _Refused(f"{where} answered {status} {code or text} for {subject}")
 
 
 class _Refused(WrongResponse):
@@ -172,4 +172,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return _printable(str(error)) or type(error).__name__
+
+
+def _printable(said: str) -> str:
+    """A server's words on one line of a log or a terminal, with no say in how it looks."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(said.split()))[:300]
