@@ -1,5 +1,6 @@
 # make demo   the program over a sample release, on this machine alone    make demo-stop undoes it
 # make test   every check and every test, real mounts included            .ci/run calls it
+# make bench  beside rclone and s3fs    make soak  half an hour of trouble    make chaos  to be watched
 # make install, make uninstall   the command vbofs, in an environment of its own
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ HOME_OF_VBOFS ?= $(HOME)/.local/share/vbofs
 BIN ?= $(HOME)/.local/bin
 endif
 
-.PHONY: demo demo-stop test lint types unit format install uninstall packages test-packages clean
+.PHONY: demo demo-stop test lint types unit bench soak chaos format install uninstall packages test-packages clean
 
 demo: $(VENV)/.demo
 	@$(VENV)/bin/vbofs demo start
@@ -32,6 +33,15 @@ types: $(VENV)/.test
 
 unit: $(VENV)/.test test-packages
 	$(VENV)/bin/python -m pytest
+
+bench: $(VENV)/.test
+	$(VENV)/bin/python -m tests.benchmarks
+
+soak: $(VENV)/.test
+	$(VENV)/bin/python -m tests.soak
+
+chaos: $(VENV)/.test
+	$(VENV)/bin/python -m tests.soak.chaos
 
 format: $(VENV)/.test
 	$(VENV)/bin/ruff format vbofs tests

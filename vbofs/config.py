@@ -205,7 +205,6 @@ def _completed(settings: Settings) -> Settings:
         log_file=settings.log_file and _absolute(settings.log_file),
     )
     _check_names(done)
-    _check_apart(done)
     return done
 
 
@@ -235,8 +234,9 @@ def _mountpoint(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _check_apart(settings: Settings) -> None:
-    """A daemon that looks for its own files in its own mount waits for itself for ever."""
+def check_apart(settings: Settings) -> None:
+    """SettingsInvalid where mounting would cover the daemon's own files: a daemon that looks for
+    them in its own mount waits for itself for ever."""
     mountpoint = settings.mountpoint
     for label, path in (("--cache-dir", settings.cache_dir), ("--log-file", settings.log_file)):
         if path is not None and path.is_relative_to(mountpoint):

@@ -16,7 +16,7 @@ import msgspec
 import platformdirs
 import trio
 
-from ..config import Settings
+from ..config import Settings, check_apart
 from ..errors import LogUnwritable, Refused, VbofsError
 from . import serve
 
@@ -36,6 +36,7 @@ class Report(msgspec.Struct):
 def run(settings: Settings, *, foreground: bool) -> str:
     """Mount.  In the foreground return when unmounted; else when the mount answers, with a line
     for the user, the daemon going on by itself.  Errors before that are raised here."""
+    check_apart(settings)
     if foreground:
         log_to(settings.log_file, settings.verbose)
         _trio_run(settings, lambda line: None)
