@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +120,9 @@ class Bench:
                 job.run(trial)
         except (Failed, OSError) as error:
             why = str(error) or repr(error)
+        except Exception as bug:  # what the others did in an hour must not be lost for it
+            traceback.print_exc()
+            why = f"a bug of the benchmark: {bug!r}"
         for sample in trial.samples:
             self._say(f"    {contestant.name:12} {sample.row:44} {sample.seconds:8.3f} s")
         for mismatch in ground.mismatches[wrong:]:

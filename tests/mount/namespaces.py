@@ -10,6 +10,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import vbofs
 from tests.mount.machine import VBOFS, Machine, Outcome
 
 NOBODY = 65534
@@ -32,18 +33,23 @@ mount --move "$ROOT/dev" /dev 2>/dev/null || mount --rbind "$ROOT/dev" /dev
 
 
 def _open_to_all() -> str:
-    """Makes this Python one that nobody may run, where it lies in root's home."""
-    prefix = Path(sys.base_prefix)
-    closed = next((p for p in reversed(prefix.parents) if not p.stat().st_mode & 0o005), None)
-    if closed is None:
-        return ""
-    return f"""
-mkdir "$ROOT/python"
-mount --bind {prefix} "$ROOT/python"
-mount -t tmpfs -o mode=755 none {closed}
-mkdir -p {prefix}
-mount --bind "$ROOT/python" {prefix}
-"""
+    """Makes Python and this checkout ones that nobody may read, where they lie in root's home."""
+    wanted: dict[Path, set[Path]] = {}
+    for place in (Path(sys.base_prefix), Path(sys.prefix), Path(vbofs.__file__).parents[1]):
+        closed = next((p for p in reversed(place.parents) if not p.stat().st_mode & 0o005), None)
+        if closed is not None:
+            wanted.setdefault(closed, set()).add(place)
+    return "".join(_opened(closed, sorted(places)) for closed, places in wanted.items())
+
+
+def _opened(closed: Path, places: list[Path]) -> str:
+    """Put an open directory over *closed*, with *places* in it and nothing else."""
+    numbered = list(enumerate(places))
+    aside = [
+        f'mkdir "$ROOT/open{n}"; mount --bind {place} "$ROOT/open{n}"' for n, place in numbered
+    ]
+    back = [f'mkdir -p {place}; mount --bind "$ROOT/open{n}" {place}' for n, place in numbered]
+    return "\n".join(["", *aside, f"mount -t tmpfs -o mode=755 none {closed}", *back, ""])
 
 
 #: A /dev/fuse that everybody may open, as udev makes it.

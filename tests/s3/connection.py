@@ -160,6 +160,8 @@ class Connection:
     ) -> None:
         """Send all three in pieces; where the fault's byte is reached, let it befall."""
         at, size, cut = 0, len(body), fault.cut
+        if cut is not None and cut < 0:
+            cut = None  # It befell before the head, and was lifted.
         grain = self._grain(fault)
         while cut is not None or at < size:
             if at == cut:

@@ -99,6 +99,17 @@ def test_a_stall_before_the_head_says_nothing(s3, get):
     assert (reply.status, reply.body, reply.end) == (0, b"", "silence")
 
 
+def test_a_stall_before_the_head_that_is_lifted_is_followed_by_the_very_bytes(s3):
+    fault = Fault(stall_at=-1)
+    s3.faults.append(fault)
+    lifting = threading.Timer(0.05, fault.lift)
+    lifting.start()
+    with RawClient(s3.url) as client:
+        reply = client.get("/vbo/real")
+    lifting.join()
+    assert (reply.status, reply.body) == (200, BODY)
+
+
 def test_a_server_stops_with_requests_stalled_and_delayed():
     s3 = ProgrammableS3(delay=60)
     s3.start()

@@ -44,6 +44,7 @@ class Ledger:
     deadline: float
     latencies: list[float] = field(default_factory=list)
     reads: Counter[str] = field(default_factory=Counter)
+    slowest: list[tuple[float, str]] = field(default_factory=list)
     bytes: int = 0
     troubles: Counter[str] = field(default_factory=Counter)
     fired: Counter[str] = field(default_factory=Counter)
@@ -58,6 +59,7 @@ class Ledger:
             self.reads[said["kind"]] += 1
             self.bytes += said["bytes"]
             self.latencies += said["latencies"]
+            self.slowest = sorted([*self.slowest, *map(tuple, said["slow"])], reverse=True)[:5]
             self._errors += [tuple(error) for error in said["errors"]]
             self.violations += [f"WRONG: {what}" for what in said["wrong"]]
 

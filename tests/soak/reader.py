@@ -27,6 +27,8 @@ MIB = 1 << 20
 SIZES = (1, 700, 4096, 70_000, 300_000, MIB + 1)
 #: Bytes of a file that a sequential reader or cp takes at the most.
 ENOUGH = 12 * MIB
+#: Seconds after which an answer is worth a line.
+SLOW = 5.0
 _NUMBERS = {os.strerror(number): number for number in errno.errorcode}
 
 
@@ -45,7 +47,7 @@ class Reader:
     def once(self) -> dict[str, Any]:
         """Do one piece of work, and say how it went."""
         self.said: dict[str, Any] = {"kind": self.kind, "latencies": [], "bytes": 0}
-        self.said |= {"errors": [], "wrong": []}
+        self.said |= {"errors": [], "wrong": [], "slow": []}
         name = self.chance.choice(self.names)
         begun = time.monotonic()
         try:
@@ -67,6 +69,8 @@ class Reader:
             took = time.monotonic() - begun
             if counts or took > 1:
                 self.said["latencies"].append(round(took, 5))
+            if took > SLOW:
+                self.said["slow"].append((took, f"{work.__name__} {words[-1]} {words[0]}"))
 
     def _read(self, fd: int, size: int, offset: int) -> bytes:
         """All of it, or an error.  Where a page cannot be had the kernel returns those before it,

@@ -78,7 +78,8 @@ class Soak:
     def __init__(self, seconds: float, readers: int, seed: int) -> None:
         self.seconds, self.readers, self.seed = seconds, readers, seed
         self.ledger = Ledger(deadline=TIMEOUT + SLACK)
-        self.requests = self.sent = self.left = 0
+        self.requests = self.sent = 0
+        self.kept: Path | None = None
 
     def run(self) -> bool:
         """Whether there was no violation."""
@@ -97,6 +98,8 @@ class Soak:
     def _run(self, folder: Path, truths: Path, origin: Origin) -> None:
         machine = Machine(folder / "machine", origin.url)
         (machine.root / "sitecustomize.py").write_text(SITE)
+        # Every daemon of this soak is of the same code, whoever edits it meanwhile.
+        shutil.copytree(ROOT / "vbofs", machine.root / "vbofs")
         machine.env |= {
             "PYTHONPATH": str(machine.root),
             "VBOFS_TIMEOUT": str(TIMEOUT),
@@ -116,7 +119,14 @@ class Soak:
             self._read_all(machine, truths)
         finally:
             self.watch.follow(None)
+            self._keep_log(machine)
             machine.clean()
+
+    def _keep_log(self, machine: Machine) -> None:
+        """For whoever has to find out why."""
+        if self.ledger.violations:
+            self.kept = Path(tempfile.gettempdir(), f"vbofs-soak-{self.seed}-{os.getpid()}.log")
+            self.kept.write_text(machine.log())
 
     @contextmanager
     def _reading(self, machine: Machine, truths: Path) -> Iterator[list[Reading]]:
@@ -211,7 +221,9 @@ class Soak:
             ("peak files", f"{watch.peak_descriptors} (at most {MOST_DESCRIPTORS})"),
             ("latency", f"p50 {p50 * 1000:.1f} ms, p99 {p99:.2f} s, p100 {p100:.2f} s"),
             ("", f"(at most {ledger.deadline:.0f} s)"),
+            *(("slow", f"{took:.1f} s: {what}") for took, what in ledger.slowest),
             ("violations", f"{len(ledger.violations)}"),
+            ("log", f"{self.kept or 'not kept: there was nothing wrong'}"),
         ]
         table = [f"  {name:<14}{text}" for name, text in rows]
         return "\n".join([*table, *(f"    {what}" for what in ledger.violations[:40])])

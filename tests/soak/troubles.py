@@ -44,7 +44,7 @@ PASSING: list[dict[str, object]] = [
     {"long_body": 1000},
     {"trickle": [20_000, 0.01]},
     {"trickle": [50, 0.1]},
-    {"stall_at": -1},
+    {"stall_at": 0},
     {"stall_at": 100_000},
     {"delay": 1.0},
     {"content_length_lie": -7},

@@ -251,8 +251,14 @@ class Fetcher:
             self._flying.remove(request)
             self._land_all(request, error)
             self._start_what_may()
+        self._consider(request)
+
+    def _consider(self, request: _Request) -> None:
         if request.file is not None:
-            self.verifier.consider(request.file)
+            try:
+                self.verifier.consider(request.file)
+            except Exception:  # This task's nursery is the mount's.
+                log.exception("%r: a bug; it stays unverified", request.file)
 
     def _sink(self, request: _Request) -> _BlockSink:
         token = trio.lowlevel.current_trio_token()

@@ -173,7 +173,11 @@ async def _attend(
 
 
 async def _announce(mounted: Session, tower: Tower, ready: Callable[[str], None]) -> None:
-    await mounted.answers()
+    try:
+        await mounted.answers()
+    except OSError as error:  # Unmounted at once: ``serve`` is about to end.
+        log.warning("the mount went before it answered: %s", error)
+        return
     settings, releases = tower.settings, list(tower.dataset.releases)
     line = (
         f"{settings.dataset} is mounted on {settings.mountpoint}:"

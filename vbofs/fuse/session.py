@@ -44,7 +44,8 @@ class Session:
     async def answers(self) -> None:
         """Return once a stat(2) of the mountpoint has come back from ``serve``."""
         facts = await trio.to_thread.run_sync(os.stat, self.mountpoint, abandon_on_cancel=True)
-        _tune(facts.st_dev)
+        if facts.st_ino == pyfuse3.ROOT_INODE:  # Else it is what lies under the mount.
+            _tune(facts.st_dev)
 
 
 def _tune(device: int) -> None:

@@ -88,7 +88,7 @@ def await_mount(clock: Clock, path: str, timeout: float, **_: Any) -> Any:
 
 
 def _is_mounted(path: str) -> bool:
-    with open("/proc/self/mountinfo") as lines:
+    with open("/proc/self/mountinfo", errors="replace") as lines:
         return any(line.split(" ")[4] == path for line in lines)
 
 
