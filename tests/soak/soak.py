@@ -51,9 +51,10 @@ class Reading(threading.Thread):
 
     def run(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.heard = time.monotonic()
-            self.ledger.add(json.loads(line))
+        with self.process.stdout as lines:
+            for line in lines:
+                self.heard = time.monotonic()
+                self.ledger.add(json.loads(line))
 
     def end(self) -> None:
         """Let it finish what it is at."""
@@ -80,6 +81,7 @@ class Soak:
         self.ledger = Ledger(deadline=TIMEOUT + SLACK)
         self.requests = self.sent = 0
         self.kept: Path | None = None
+        self._log = ""
 
     def run(self) -> bool:
         """Whether there was no violation."""
@@ -93,6 +95,7 @@ class Soak:
         self.causes = self.ledger.causes()
         self.ledger.judge_latency()
         self.watch.judge()
+        self._keep_log()
         return not self.ledger.violations
 
     def _run(self, folder: Path, truths: Path, origin: Origin) -> None:
@@ -119,14 +122,14 @@ class Soak:
             self._read_all(machine, truths)
         finally:
             self.watch.follow(None)
-            self._keep_log(machine)
+            self._log = machine.log()
             machine.clean()
 
-    def _keep_log(self, machine: Machine) -> None:
+    def _keep_log(self) -> None:
         """For whoever has to find out why."""
         if self.ledger.violations:
             self.kept = Path(tempfile.gettempdir(), f"vbofs-soak-{self.seed}-{os.getpid()}.log")
-            self.kept.write_text(machine.log())
+            self.kept.write_text(self._log)
 
     @contextmanager
     def _reading(self, machine: Machine, truths: Path) -> Iterator[list[Reading]]:
