@@ -38,7 +38,8 @@ bench: $(VENV)/.test
 	$(VENV)/bin/python -m tests.benchmarks
 
 soak: $(VENV)/.test
-	$(VENV)/bin/python -m tests.soak
+	$(VENV)/bin/python -m tests.soak $(SOAK)
+	SOAK_STEPS=10000 SOAK_KILLS=60 SOAK_TIMEOUT=60 $(VENV)/bin/python -m pytest tests/model tests/mount/test_faults_killed.py tests/mount/test_faults_network.py -k "long_life or killed or cp_ends"
 
 chaos: $(VENV)/.test
 	$(VENV)/bin/python -m tests.soak.chaos
