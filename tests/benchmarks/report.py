@@ -95,6 +95,8 @@ def markdown(outcome: Outcome, about: dict[str, str], rows: Sequence[str]) -> st
     """The report; *rows* are the lines of the goals' table."""
     figures = summed(outcome.samples)
     lines = ["# Benchmark", "", *(f"* {name}: {text}" for name, text in about.items()), ""]
+    if outcome.interrupted:
+        lines += ["**The run was interrupted; what is here is what there was till then.**", ""]
     if outcome.mismatches:
         lines += ["## WRONG BYTES", "", *(f"* {one}" for one in outcome.mismatches), ""]
     lines += ["## Medians, in seconds (x: times that of vbofs)", "", *_overview(figures), ""]
