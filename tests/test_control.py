@@ -42,7 +42,12 @@ async def sleep():
     await trio.sleep_forever()
 
 
+async def echo(word, *, loud=False):
+    return word.upper() if loud else word
+
+
 VERBS = {
+    "echo": echo,
     "status": status,
     "refuse": refuse,
     "fail": fail,
@@ -58,8 +63,8 @@ async def daemon(nursery):
     await nursery.start(server.serve, MOUNTPOINT, VERBS)
 
 
-async def ask(verb, mountpoint=MOUNTPOINT):
-    return await trio.to_thread.run_sync(control.ask, mountpoint, verb)
+async def ask(verb, mountpoint=MOUNTPOINT, **args):
+    return await trio.to_thread.run_sync(lambda: control.ask(mountpoint, verb, **args))
 
 
 async def say(line):
@@ -77,6 +82,16 @@ async def say(line):
 
 async def test_a_question_is_answered(daemon):
     assert await ask("status") == await status()
+
+
+async def test_a_question_may_have_arguments(daemon):
+    assert await ask("echo", word="there", loud=True) == "THERE"
+
+
+@pytest.mark.parametrize("args", [{}, {"word": "a", "more": 1}, [], "a", None, 1])
+async def test_arguments_that_a_verb_does_not_take_are_refused(daemon, args):
+    line = json.dumps({"vbofs": control.PROTOCOL, "verb": "echo", "args": args}).encode()
+    assert await say(line + b"\n") == UNKNOWN
 
 
 async def test_many_may_ask_at_once(daemon):

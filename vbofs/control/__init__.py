@@ -1,9 +1,9 @@
 """The socket by which commands talk to a running daemon: one line of JSON there, one back.
 
-A request is ``{"vbofs": 1, "verb": "status"}``; the answer is ``{"ok": …}`` or ``{"error": "…",
-"exit_status": n}``.  The socket lies in a directory that only its owner may enter, and that is
-what keeps others out: no request carries a secret.  The daemon's side is in server.py; this one
-does without trio, for commands start often.
+A request is ``{"vbofs": 1, "verb": "status", "args": {…}}``, arguments being optional keywords;
+the answer is ``{"ok": …}`` or ``{"error": "…", "exit_status": n}``.  The socket lies in a directory
+that only its owner may enter, and that is what keeps others out: no request carries a secret.  The
+daemon's side is in server.py; this one does without trio, for commands start often.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ def alone(mountpoint: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def ask(mountpoint: Path, verb: str) -> Any:
+def ask(mountpoint: Path, verb: str, **args: Any) -> Any:
     """What the daemon of *mountpoint* answers.  NotMounted, DaemonSilent or Refused."""
-    request = json.dumps({"vbofs": PROTOCOL, "verb": verb}).encode() + b"\n"
+    request = json.dumps({"vbofs": PROTOCOL, "verb": verb, "args": args}).encode() + b"\n"
     try:
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as daemon,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import logging
 import socket
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 #: Bytes.
 LONGEST_LINE = 1 << 20
 
-Verbs = Mapping[str, Callable[[], Awaitable[Any]]]
+Verbs = Mapping[str, Callable[..., Awaitable[Any]]]
 
 
 @contextlib.asynccontextmanager
@@ -91,12 +92,15 @@ async def _outcome(line: bytes, verbs: Verbs) -> bytes:
     try:
         request = json.loads(line)
         work = verbs[request["verb"]] if request["vbofs"] == PROTOCOL else None
+        args = request.get("args", {})
+        if work is not None:
+            inspect.signature(work).bind(**args)
     except (ValueError, LookupError, TypeError, RecursionError):
         return _error("the daemon does not know that request")
     if work is None:
         return _error(f"the daemon speaks protocol {PROTOCOL}; remount with this vbofs")
     try:
-        return json.dumps({"ok": await work()}).encode()
+        return json.dumps({"ok": await work(**args)}).encode()
     except VbofsError as error:
         return _error(str(error), exit_status=error.exit_status)
     except Exception as bug:

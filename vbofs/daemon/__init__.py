@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import resource
 import signal
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
 from .. import mounts, systemd
-from .._version import __version__
 from ..blocks.fetcher import Fetcher
-from ..blocks.store import BlockStore, open_store
+from ..blocks.store import open_store
 from ..config import Settings
 from ..control import alone
 from ..control import server as control
@@ -31,6 +27,7 @@ from ..filesystem import Filesystem
 from ..remote.offline import OfflineObjectStore
 from ..remote.protocol import ObjectStore
 from ..remote.retrying import Retrying
+from .tower import Tower
 
 if TYPE_CHECKING:
     from ..fuse.session import Session
@@ -87,60 +84,6 @@ async def catalogue(settings: Settings) -> AsyncIterator[Dataset]:
         yield await Dataset.open(impatient, settings)
 
 
-class Tower:
-    """The floors of one running mount, for those who ask how it is doing."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        dataset: Dataset,
-        store: BlockStore,
-        fetcher: Fetcher,
-        filesystem: Filesystem,
-        remotes: list[Retrying],
-    ) -> None:
-        self.settings = settings
-        self.dataset = dataset
-        self.store = store
-        self.fetcher = fetcher
-        self.filesystem = filesystem
-        self.remotes = remotes
-        self.since = time.time()
-
-    async def status(self) -> dict[str, Any]:
-        """Everything that ``vbofs status`` shows; names are those of ``statistics()``."""
-        settings, dataset = self.settings, self.dataset
-        return {
-            "version": __version__,
-            "pid": os.getpid(),
-            "since": self.since,
-            "mountpoint": str(settings.mountpoint),
-            "dataset": settings.dataset,
-            "bucket": settings.bucket,
-            "endpoint_url": settings.endpoint_url,
-            "offline": settings.offline,
-            "releases": list(dataset.releases),
-            "latest": dataset.latest,
-            "built": self.filesystem.built,
-            "left_out": {m.release: m.flaw for m in dataset.listing.manifests if m.flaw},
-            "checked": dataset.listing.checked,
-            "cache": {"dir": str(settings.cache_dir), **asdict(self.store.statistics())},
-            "requests": {
-                **self.remotes[0].requests()._asdict(),
-                "retried": sum(remote.retries for remote in self.remotes),
-            },
-            "blocks": asdict(self.fetcher.statistics()),
-            "verifier": asdict(self.fetcher.verifier.statistics()),
-            "readers": asdict(self.filesystem.statistics()),
-            "last_error": self.fetcher.last_error,
-        }
-
-    async def refresh(self) -> dict[str, Any]:
-        """Look for new releases now, and answer with the status after it."""
-        await self.filesystem.refresh()
-        return await self.status()
-
-
 async def _serve_kernel(tower: Tower, nursery: trio.Nursery, ready: Callable[[str], None]) -> None:
     # pyfuse3 loads libfuse, which only those who mount need to have.
     from ..fuse import session
@@ -164,8 +107,7 @@ async def _attend(
 ) -> None:
     mountpoint = tower.settings.mountpoint
     await nursery.start(_unmount_on_signal, mountpoint)
-    verbs = {"status": tower.status, "refresh": tower.refresh}
-    await nursery.start(control.serve, mountpoint, verbs)
+    await nursery.start(control.serve, mountpoint, tower.verbs())
     nursery.start_soon(_announce, mounted, tower, ready)
     await mounted.serve()
     systemd.notify("STOPPING=1")

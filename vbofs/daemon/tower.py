@@ -1,0 +1,75 @@
+"""The floors of one running mount, and what commands may ask of them over the control socket."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict
+from typing import Any
+
+from .._version import __version__
+from ..blocks.fetcher import Fetcher
+from ..blocks.store import BlockStore
+from ..config import Settings
+from ..control.server import Verbs
+from ..dataset import Dataset
+from ..filesystem import Filesystem
+from ..remote.retrying import Retrying
+
+
+class Tower:
+    """The floors of one running mount, for those who ask how it is doing."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        dataset: Dataset,
+        store: BlockStore,
+        fetcher: Fetcher,
+        filesystem: Filesystem,
+        remotes: list[Retrying],
+    ) -> None:
+        self.settings = settings
+        self.dataset = dataset
+        self.store = store
+        self.fetcher = fetcher
+        self.filesystem = filesystem
+        self.remotes = remotes
+        self.since = time.time()
+
+    def verbs(self) -> Verbs:
+        """What the control socket answers, by name; arguments are keywords."""
+        return {"status": self.status, "refresh": self.refresh}
+
+    async def status(self) -> dict[str, Any]:
+        """Everything that ``vbofs status`` shows; names are those of ``statistics()``."""
+        settings, dataset = self.settings, self.dataset
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "since": self.since,
+            "mountpoint": str(settings.mountpoint),
+            "dataset": settings.dataset,
+            "bucket": settings.bucket,
+            "endpoint_url": settings.endpoint_url,
+            "offline": settings.offline,
+            "releases": list(dataset.releases),
+            "latest": dataset.latest,
+            "built": self.filesystem.built,
+            "left_out": {m.release: m.flaw for m in dataset.listing.manifests if m.flaw},
+            "checked": dataset.listing.checked,
+            "cache": {"dir": str(settings.cache_dir), **asdict(self.store.statistics())},
+            "requests": {
+                **self.remotes[0].requests()._asdict(),
+                "retried": sum(remote.retries for remote in self.remotes),
+            },
+            "blocks": asdict(self.fetcher.statistics()),
+            "verifier": asdict(self.fetcher.verifier.statistics()),
+            "readers": asdict(self.filesystem.statistics()),
+            "last_error": self.fetcher.last_error,
+        }
+
+    async def refresh(self) -> dict[str, Any]:
+        """Look for new releases now, and answer with the status after it."""
+        await self.filesystem.refresh()
+        return await self.status()
