@@ -14,13 +14,13 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 import platformdirs
 import semver
 
 from .errors import SettingsInvalid
+from .servers import is_server, parse_chain
 
 VARIABLE_PREFIX = "VBOFS_"
 #: Names which file to read; it is no setting itself, for a file cannot name another.
@@ -57,6 +57,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     project: str = ""
     region: str = ""
     endpoint_url: str | None = None
+    #: Caching servers of the site, in groups: the first is tried first, its members share the load.
+    site_cache: tuple[tuple[str, ...], ...] = ()
     profile: str | None = None
     mountpoint: Path = Path("~/vbo")
     release: tuple[str, ...] = ()
@@ -146,6 +148,8 @@ def _checked(label: str, name: str, value: object) -> object:
     try:
         if name in ("cache_size", "keep_free"):
             value = parse_size(value)
+        elif name == "site_cache":
+            value = parse_chain(str(value))
         elif name == "release":
             value = _release_names(value)
         elif isinstance(value, os.PathLike):
@@ -252,22 +256,7 @@ def _check_names(settings: Settings) -> None:
         raise SettingsInvalid(f"--project: {settings.project!r} is not a prefix in a bucket")
     if not re.fullmatch(r"[a-z0-9-]+", settings.region):
         raise SettingsInvalid(f"--region: {settings.region!r} is not a region; write us-west-2")
-    if settings.endpoint_url is not None:
-        _check_endpoint(settings.endpoint_url)
-
-
-def _check_endpoint(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        well_formed = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        well_formed = False
-    # urlsplit drops line breaks; boto3 trips over blanks.
-    if (
-        not well_formed
-        or re.search(r"[^!-~]", url)
-        or parts.username
-        or parts.query
-        or parts.fragment
-    ):
-        raise SettingsInvalid(f"--endpoint-url: {url!r} is not a URL; write http://host:port")
+    if settings.endpoint_url is not None and not is_server(settings.endpoint_url):
+        raise SettingsInvalid(
+            f"--endpoint-url: {settings.endpoint_url!r} is not a URL; write http://host:port"
+        )

@@ -11,7 +11,7 @@ import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -31,6 +31,9 @@ from .tower import Tower
 
 if TYPE_CHECKING:
     from ..fuse.session import Session
+    from ..remote.sites import SiteCaches
+
+Remote = TypeVar("Remote")
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +66,16 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
         keep_free=settings.keep_free,
         open_files=_most_files(),
     )
-    with _closing(_remote(settings)) as remote:
+    with _closing(_remote(settings)) as origin, _closing(_sites(origin, settings)) as sites:
+        remote = sites or origin
         retrying = Retrying(remote, settings.timeout)
         impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
         dataset = await Dataset.open(impatient, settings)
         async with trio.open_nursery() as nursery:
             fetcher = Fetcher(nursery, store, retrying, settings.connections)
             filesystem = Filesystem(dataset, store, fetcher, nursery, chase=settings.hdf5_chase)
-            tower = Tower(settings, dataset, store, fetcher, filesystem, [retrying, impatient])
+            remotes = [retrying, impatient]
+            tower = Tower(settings, dataset, store, fetcher, filesystem, remotes, sites)
             await _serve_kernel(tower, nursery, ready)
             nursery.cancel_scope.cancel()  # Read-ahead has no one left to read for.
 
@@ -171,8 +176,17 @@ def _remote(settings: Settings) -> ObjectStore:
     return S3ObjectStore(settings)
 
 
+def _sites(origin: ObjectStore, settings: Settings) -> SiteCaches | None:
+    """The site's caches before *origin*, if there are any."""
+    if settings.offline or not settings.site_cache:
+        return None
+    from ..remote.sites import open_site_caches
+
+    return open_site_caches(origin, settings)
+
+
 @contextlib.contextmanager
-def _closing(remote: ObjectStore) -> Iterator[ObjectStore]:
+def _closing(remote: Remote) -> Iterator[Remote]:
     try:
         yield remote
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..blocks.fetcher import Fetcher
@@ -15,6 +15,9 @@ from ..control.server import Verbs
 from ..dataset import Dataset
 from ..filesystem import Filesystem
 from ..remote.retrying import Retrying
+
+if TYPE_CHECKING:
+    from ..remote.sites import SiteCaches
 
 
 class Tower:
@@ -28,6 +31,7 @@ class Tower:
         fetcher: Fetcher,
         filesystem: Filesystem,
         remotes: list[Retrying],
+        sites: SiteCaches | None = None,
     ) -> None:
         self.settings = settings
         self.dataset = dataset
@@ -35,6 +39,7 @@ class Tower:
         self.fetcher = fetcher
         self.filesystem = filesystem
         self.remotes = remotes
+        self.sites = sites
         self.since = time.time()
 
     def verbs(self) -> Verbs:
@@ -63,6 +68,7 @@ class Tower:
                 **self.remotes[0].requests()._asdict(),
                 "retried": sum(remote.retries for remote in self.remotes),
             },
+            "site_caches": [asdict(s) for s in self.sites.statistics()] if self.sites else [],
             "blocks": asdict(self.fetcher.statistics()),
             "verifier": asdict(self.fetcher.verifier.statistics()),
             "readers": asdict(self.filesystem.statistics()),
