@@ -64,6 +64,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     release: tuple[str, ...] = ()
     offline: bool = False
     cache_dir: Path = msgspec.field(default_factory=lambda: platformdirs.user_cache_path("vbofs"))
+    #: Another cache of vbofs, on storage that nodes share; only read.
+    lower_cache: Path | None = None
+    #: Who writes it, by name or number, if neither root nor who mounts.
+    lower_cache_owner: str = ""
     #: Bytes; None: a fifth of the disk, 100 GB at the most.
     cache_size: int | None = None
     #: Bytes of the disk that the cache leaves free; None: a twentieth.
@@ -206,6 +210,8 @@ def _completed(settings: Settings) -> Settings:
         region=settings.region or preset.region,
         mountpoint=_mountpoint(settings.mountpoint),
         cache_dir=_absolute(settings.cache_dir),
+        # No stat(2) of it: shared storage may hang.
+        lower_cache=settings.lower_cache and Path(os.path.abspath(_expanded(settings.lower_cache))),
         log_file=settings.log_file and _absolute(settings.log_file),
     )
     _check_names(done)
@@ -242,9 +248,16 @@ def check_apart(settings: Settings) -> None:
     """SettingsInvalid where mounting would cover the daemon's own files: a daemon that looks for
     them in its own mount waits for itself for ever."""
     mountpoint = settings.mountpoint
-    for label, path in (("--cache-dir", settings.cache_dir), ("--log-file", settings.log_file)):
+    places = {
+        "--cache-dir": settings.cache_dir,
+        "--lower-cache": settings.lower_cache,
+        "--log-file": settings.log_file,
+    }
+    for label, path in places.items():
         if path is not None and path.is_relative_to(mountpoint):
             raise SettingsInvalid(f"{label}: {path} lies in the mountpoint {mountpoint}")
+    if settings.lower_cache == settings.cache_dir:
+        raise SettingsInvalid(f"--lower-cache: {settings.lower_cache} is the --cache-dir itself")
     if mountpoint.is_relative_to(settings.cache_dir):
         raise SettingsInvalid(f"the mountpoint {mountpoint} lies in the cache; name another place")
 

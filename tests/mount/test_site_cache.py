@@ -21,6 +21,16 @@ MIB = 1 << 20
 SIZE = 10 * MIB + 4321
 AWAY = r"WARNING .*the site cache http://\S+ is passed by for a while"
 
+# A daemon that gives a cache half a second, and looks soon whether it is back: the constants are
+# 10 and 2, and nobody has that time.
+HURRIED = """
+import vbofs.remote.breaker
+import vbofs.remote.sites
+
+vbofs.remote.breaker.FIRST_WAIT = 0.2
+vbofs.remote.sites.PATIENCE = vbofs.remote.sites.PATIENCE._replace(read=0.5)
+"""
+
 
 @pytest.fixture
 def nginx(tmp_path, s3):
@@ -47,6 +57,11 @@ def nodes(machines, published, s3):
     yield make
     for machine in made:
         machine.clean()
+
+
+def _hurried(machine):
+    (machine.root / "sitecustomize.py").write_text(HURRIED)
+    return {"PYTHONPATH": str(machine.root)}
 
 
 def _sent(s3):
@@ -107,7 +122,7 @@ def test_a_cache_that_dies_in_the_middle_costs_its_readers_nothing_but_time(
 ):
     [machine] = nodes(1)
     machine.expect(AWAY)
-    mounted = machine.mount("--site-cache", nginx.url)
+    mounted = machine.mount("--site-cache", nginx.url, **_hurried(machine))
     s3.total_rate = 8 * MIB
     copying = machine.start("cp", str(mounted / f"v1.0.0/{FILE}"), str(tmp_path / "copy"))
     eventually(lambda: _sent(s3)[0] > 3 * MIB, what="a part of the copy")
@@ -160,8 +175,7 @@ def test_a_cache_that_was_poisoned_is_caught_and_passed_by(nodes, nginx, publish
 def test_a_cache_that_hangs_is_given_up(nodes, nginx, published, s3):
     [machine] = nodes(1)
     machine.expect(AWAY)
-    (machine.root / "sitecustomize.py").write_text(IMPATIENT)
-    mounted = machine.mount("--site-cache", nginx.url, PYTHONPATH=str(machine.root))
+    mounted = machine.mount("--site-cache", nginx.url, **_hurried(machine))
     nginx.pause()
     try:
         assert (mounted / f"v1.0.0/{FILE}").read_bytes() == published.truth("1.0.0", FILE)
@@ -169,11 +183,3 @@ def test_a_cache_that_hangs_is_given_up(nodes, nginx, published, s3):
         nginx.pause(signal.SIGCONT)
     assert _site(mounted)["away"]
     assert mounted.status()["requests"]["retried"] == 0
-
-
-# A daemon that gives a cache half a second: the constant is 10, and nobody has that time.
-IMPATIENT = """
-import vbofs.remote.sites as sites
-
-sites.PATIENCE = sites.PATIENCE._replace(read=0.5)
-"""

@@ -23,6 +23,7 @@ _DATASET = [
     ),
     click.option("--profile", metavar="NAME", help="AWS credentials; anonymous without it."),
     click.option("--cache-dir", metavar="DIR", help="Where blocks are kept.  [~/.cache/vbofs]"),
+    click.option("--lower-cache", metavar="DIR", help="A shared cache, read before S3 is asked."),
     click.option("--offline", is_flag=True, default=None, help="Serve what is cached, ask nobody."),
     click.option(
         "--config",

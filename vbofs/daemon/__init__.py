@@ -17,6 +17,7 @@ import trio
 
 from .. import mounts, systemd
 from ..blocks.fetcher import Fetcher
+from ..blocks.lower import open_lower_cache
 from ..blocks.store import open_store
 from ..config import Settings
 from ..control import alone
@@ -70,12 +71,16 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
         remote = sites or origin
         retrying = Retrying(remote, settings.timeout)
         impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
+        lower = await open_lower_cache(retrying, settings)
         dataset = await Dataset.open(impatient, settings)
         async with trio.open_nursery() as nursery:
-            fetcher = Fetcher(nursery, store, retrying, settings.connections)
+            fetcher = Fetcher(nursery, store, lower or retrying, settings.connections)
             filesystem = Filesystem(dataset, store, fetcher, nursery, chase=settings.hdf5_chase)
+            if sites:
+                nursery.start_soon(sites.attend)
             remotes = [retrying, impatient]
-            tower = Tower(settings, dataset, store, fetcher, filesystem, remotes, sites)
+            tower = Tower(settings, dataset, store, fetcher, filesystem, remotes)
+            tower.sites, tower.lower = sites, lower
             await _serve_kernel(tower, nursery, ready)
             nursery.cancel_scope.cancel()  # Read-ahead has no one left to read for.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..blocks.fetcher import Fetcher
+from ..blocks.lower import LowerCache
 from ..blocks.store import BlockStore
 from ..config import Settings
 from ..control.server import Verbs
@@ -31,7 +32,6 @@ class Tower:
         fetcher: Fetcher,
         filesystem: Filesystem,
         remotes: list[Retrying],
-        sites: SiteCaches | None = None,
     ) -> None:
         self.settings = settings
         self.dataset = dataset
@@ -39,7 +39,9 @@ class Tower:
         self.fetcher = fetcher
         self.filesystem = filesystem
         self.remotes = remotes
-        self.sites = sites
+        #: What stands between the node's own cache and the bucket, where there is such a thing.
+        self.sites: SiteCaches | None = None
+        self.lower: LowerCache | None = None
         self.since = time.time()
 
     def verbs(self) -> Verbs:
@@ -69,6 +71,7 @@ class Tower:
                 "retried": sum(remote.retries for remote in self.remotes),
             },
             "site_caches": [asdict(s) for s in self.sites.statistics()] if self.sites else [],
+            "lower_cache": asdict(self.lower.statistics()) if self.lower else None,
             "blocks": asdict(self.fetcher.statistics()),
             "verifier": asdict(self.fetcher.verifier.statistics()),
             "readers": asdict(self.filesystem.statistics()),

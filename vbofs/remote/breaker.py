@@ -61,7 +61,7 @@ class Breaker:
         return was_closed
 
     def gave_up(self) -> None:
-        """Nobody waited for the answer."""
+        """It was not asked after all."""
         self._probing = False
 
     def trip(self, seconds: float) -> None:

@@ -24,10 +24,11 @@ import trio
 from cachetools import LRUCache
 
 from ..config import Settings
-from ..errors import EndpointDown, NetworkUnreachable, SettingsInvalid, VbofsError
+from ..errors import EndpointDown, NetworkUnreachable, RemoteError, SettingsInvalid, VbofsError
 from ..model import Blob, Extent, ObjectVersion
+from ..servers import MOST_CACHES
 from .breaker import Breaker
-from .protocol import Listed, ObjectStore, Page, Requests, Sink
+from .protocol import Collected, Listed, ObjectStore, Page, Requests, Sink
 from .retrying import Resumable
 from .s3 import Patience, S3ObjectStore
 
@@ -40,6 +41,8 @@ PATIENCE = Patience(connect=1.0, read=10.0, progress=64 << 10)
 MOST_TRIES = 2
 #: Seconds without a cache through which bytes came that their release does not know.
 QUARANTINE = 3600.0
+#: Bytes by which it is seen whether a cache is back.
+PROBE = 128 << 10
 #: Bytes that one cache is asked for in turn: the largest request that a fetcher makes.
 STRIPE = 8 << 20
 
@@ -97,6 +100,10 @@ class SiteCache:
             log.warning("the site cache %s is passed by for a while: %s", self.url, error)
 
 
+#: A cache to be tried, with an extent of a blob.
+Probe = tuple[SiteCache, Blob, Extent]
+
+
 class SiteCaches:
     """*origin*, behind *groups* of caches; the first group is tried first."""
 
@@ -106,6 +113,7 @@ class SiteCaches:
         self._distrusted: set[ObjectVersion] = set()
         #: Which caches gave bytes of a version, for those used last.
         self._given: LRUCache[ObjectVersion, set[SiteCache]] = LRUCache(4096)
+        self._probes, self._waiting = trio.open_memory_channel[Probe](MOST_CACHES)
 
     def __repr__(self) -> str:
         return f"<SiteCaches {self._groups} before {self._origin!r}>"
@@ -133,14 +141,9 @@ class SiteCaches:
     async def fetch(self, blob: Blob, extent: Extent, sink: Sink) -> None:
         poured = Resumable(sink)
         suspects: dict[SiteCache, VbofsError] = {}
-        try:
-            if not await self._from_caches(blob, extent, poured, suspects):
-                await self._origin.fetch(blob, poured.rest_of(extent), poured)
-        except BaseException:
-            # Nobody did it right: it may be the network or the object, and no cache's fault.
-            for cache in suspects:
-                cache.breaker.gave_up()
-            raise
+        if not await self._from_caches(blob, extent, poured, suspects):
+            await self._origin.fetch(blob, poured.rest_of(extent), poured)
+        # Somebody did it right: whoever did not is to blame, and not the network or the object.
         for cache, error in suspects.items():
             cache.note_failure(error)
 
@@ -162,14 +165,41 @@ class SiteCaches:
             yield from group
 
     def _candidates(self, blob: Blob, extent: Extent) -> Iterator[SiteCache]:
-        """The caches to ask now, best first; asked for lazily, so that each is admitted in turn."""
+        """The caches to ask now, best first.  One that was away long enough is not among them yet,
+        but is tried, beside the readers: see ``attend``."""
         if not blob.digest or blob.version in self._distrusted:
             return
         stripe = f"{blob.ident} {extent.start // STRIPE} ".encode()
         for group in self._groups:
             for cache in sorted(group, key=lambda cache: cache.rank(stripe), reverse=True):
-                if cache.breaker.admits():
+                if cache.breaker.is_closed:
                     yield cache
+                elif cache.breaker.admits():
+                    self._have_probed(cache, blob, extent)
+
+    def _have_probed(self, cache: SiteCache, blob: Blob, extent: Extent) -> None:
+        probe = Extent(extent.start, min(extent.stop, extent.start + PROBE))
+        try:
+            self._probes.send_nowait((cache, blob, probe))
+        except trio.WouldBlock:  # Nobody attends.
+            cache.breaker.gave_up()
+
+    async def attend(self) -> None:
+        """Try caches that were away, when a reader would have asked them; for ever.  No reader
+        waits for one that still hangs."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                nursery.start_soon(self._probe, *await self._waiting.receive())
+
+    async def _probe(self, cache: SiteCache, blob: Blob, extent: Extent) -> None:
+        try:
+            await cache.store.fetch(blob, extent, Collected(extent.size))
+            cache.note_success()
+        except VbofsError as error:
+            cache.note_failure(error)
+        except Exception as bug:  # This task's nursery is the mount's.
+            log.exception("%r: a bug; it is taken to be away", cache)
+            cache.note_failure(RemoteError(repr(bug)))
 
     async def _from_caches(
         self, blob: Blob, extent: Extent, poured: Resumable, suspects: dict[SiteCache, VbofsError]
@@ -193,13 +223,9 @@ class SiteCaches:
         before = poured.poured
         try:
             await cache.store.fetch(blob, rest, poured)
-        except trio.Cancelled:
-            cache.breaker.gave_up()
-            raise
         finally:
             if poured.poured > before:
                 self._given.setdefault(blob.version, set()).add(cache)
-        cache.note_success()
 
 
 def open_site_caches(origin: ObjectStore, settings: Settings) -> SiteCaches:
