@@ -11,8 +11,8 @@ import os
 import subprocess
 import sys
 
-NET = "10.77.0"
-ORIGIN = f"{NET}.1"
+NET = "10.77"
+ORIGIN = f"{NET}.0.1"
 INSIDE = "VBOFS_TEST_SITE_INSIDE"
 
 
@@ -32,21 +32,26 @@ class Site:
         os.makedirs("/run/netns", exist_ok=True)
         _run("mount", "-t", "tmpfs", "none", "/run/netns")
         _ip("link", "add", "switch", "type", "bridge")
-        _ip("addr", "add", f"{ORIGIN}/24", "dev", "switch")
+        _ip("addr", "add", f"{ORIGIN}/16", "dev", "switch")
         _ip("link", "set", "switch", "up")
         self._hosts = 1
 
     def plug(self, name: str) -> tuple[str, tuple[str, ...]]:
         """A new host: its address, and the command that runs others on it."""
         self._hosts += 1
-        address = f"{NET}.{self._hosts}"
+        address = f"{NET}.{self._hosts // 200}.{self._hosts % 200 + 10}"
         _ip("netns", "add", name)
         _ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
         _ip("link", "set", name, "master", "switch", "up")
         _ip("-n", name, "link", "set", "lo", "up")
-        _ip("-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
+        _ip("-n", name, "addr", "add", f"{address}/16", "dev", "eth0")
         _ip("-n", name, "link", "set", "eth0", "up")
         return address, ("nsenter", f"--net=/run/netns/{name}", "--")
+
+    def unplug(self, name: str) -> None:
+        """The host is gone, once its processes are."""
+        _ip("link", "del", name)
+        _ip("netns", "del", name)
 
 
 def _ip(*words: str) -> None:

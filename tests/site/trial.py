@@ -63,10 +63,13 @@ class Bench:
     def cache(self, kind: type[CacheServer]) -> Iterator[CacheServer]:
         """A running caching server with nothing in it."""
         self._trials += 1
-        address, apart = self.site.plug(f"c{self._trials}")
-        folder = self.folder / f"c{self._trials}"
-        with kind(folder, self.s3.url, host=address, apart=apart) as server:
-            yield server
+        name = f"c{self._trials}"
+        address, apart = self.site.plug(name)
+        try:
+            with kind(self.folder / name, self.s3.url, host=address, apart=apart) as server:
+                yield server
+        finally:
+            self.site.unplug(name)
 
     @contextlib.contextmanager
     def nodes(self, count: int, *words: str) -> Iterator[list[Mounted]]:
@@ -89,6 +92,7 @@ class Bench:
         finally:
             for node in nodes:
                 node.clean()
+                self.site.unplug(node.root.name)
 
     def sent(self) -> tuple[int, int]:
         """Bytes of released files that the origin sent, and its requests for them."""
