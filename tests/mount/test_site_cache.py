@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import urllib.error
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.mount.published import BUCKET, PROJECT
 from tests.mount.reading import opened
 from tests.mount.waiting import eventually
 from tests.site.poison import poison
-from tests.site.servers import Nginx, found
+from tests.site.servers import Nginx, Varnish, found
 
 pytestmark = pytest.mark.skipif(not found("nginx"), reason="nginx is not installed")
 
@@ -47,10 +50,11 @@ def second(tmp_path, s3):
 @pytest.fixture
 def nodes(machines, published, s3):
     """Makes machines of one site, and takes all of them down."""
-    published.release("1.0.0", {FILE: SIZE, OTHER: SIZE})
     made = []
 
     def make(count):
+        if not published.s3.buckets:
+            published.release("1.0.0", {FILE: SIZE, OTHER: SIZE})
         made.extend(machines(s3.url) for _ in range(count))
         return made[-count:]
 
@@ -106,14 +110,16 @@ def test_what_vouches_for_the_bytes_never_comes_through_a_cache(nodes, nginx, s3
 def test_two_caches_share_the_load_and_each_byte_is_in_one_of_them(
     nodes, nginx, second, published, s3
 ):
+    paths = [f"behavior_sessions/{number}.nwb" for number in range(16)]
+    published.release("1.0.0", dict.fromkeys(paths, 100_000))
     words = "--site-cache", f"{nginx.url}|{second.url}"
     mounts = [machine.mount(*words) for machine in nodes(2)]
     s3.clear_log()
-    for path in (FILE, OTHER):
+    for path in paths:
         assert _read_all(mounts, path) == [published.truth("1.0.0", path)] * 2
-    assert _sent(s3)[0] == 2 * SIZE
+    assert _sent(s3) == (1_600_000, 16)
     kept = [len(cache.stored()) for cache in (nginx, second)]
-    assert sum(kept) == 22
+    assert sum(kept) == 16
     assert min(kept) > 0
 
 
@@ -181,5 +187,33 @@ def test_a_cache_that_hangs_is_given_up(nodes, nginx, published, s3):
         assert (mounted / f"v1.0.0/{FILE}").read_bytes() == published.truth("1.0.0", FILE)
     finally:
         nginx.pause(signal.SIGCONT)
-    assert _site(mounted)["away"]
+    assert _site(mounted)["failed"] >= 1
     assert mounted.status()["requests"]["retried"] == 0
+
+
+@pytest.mark.skipif(not found("varnishd"), reason="varnish is not installed")
+def test_nodes_share_what_varnish_keeps(nodes, published, s3, tmp_path):
+    with Varnish(tmp_path / "varnish", s3.url) as varnish:
+        mounts = [machine.mount("--site-cache", varnish.url) for machine in nodes(2)]
+        s3.clear_log()
+        for mounted in mounts:
+            assert (mounted / f"v1.0.0/{FILE}").read_bytes() == published.truth("1.0.0", FILE)
+        assert _sent(s3)[0] <= SIZE + MIB
+        assert all(_site(mounted)["failed"] == 0 for mounted in mounts)
+
+
+def test_what_is_no_version_of_a_released_file_is_refused_by_the_cache(nginx, published, s3):
+    published.release("1.0.0", {FILE: b"content"})
+    path = f"{nginx.url}/{BUCKET}/{PROJECT}/{FILE}"
+    for url in (path, f"{nginx.url}/other-bucket/key?versionId=abc", f"{nginx.url}/{BUCKET}?list"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(url)
+        assert refused.value.code == 403
+        refused.value.close()
+    s3.clear_log()
+    posting = urllib.request.Request(f"{path}?versionId=abc", data=b"x")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(posting)
+    assert refused.value.code == 403
+    refused.value.close()
+    assert s3.requests == []
