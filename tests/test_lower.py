@@ -13,7 +13,7 @@ import trio
 from tests.conftest import contents
 from vbofs.blocks import lower as lower_module
 from vbofs.blocks.blobfile import HEADER_SIZE, BlobFile
-from vbofs.blocks.extents import BLOCK_SIZE, block_count, span
+from vbofs.blocks.extents import BLOCK_SIZE, PART_SIZE, block_count, span
 from vbofs.blocks.lower import LowerCache, open_lower_cache
 from vbofs.blocks.store import open_store
 from vbofs.errors import LowerCacheUnusable, RemoteError, SettingsInvalid
@@ -100,6 +100,18 @@ async def test_the_remote_gives_what_follows_the_last_block_that_is_there(
     fill([0, 1, 2, 4])
     assert await fetch(lower, blob) == CONTENT
     assert remote.fetched == [(3 * BLOCK_SIZE, SIZE)]
+
+
+async def test_a_whole_part_is_taken_in_pieces(lower, remote, put, folder):
+    size = PART_SIZE - 5
+    blob, content = put(size, "visual-behavior-ophys/part")
+    file = BlobFile(folder / "blobs" / blob.ident[:2] / blob.ident, blob)
+    for block in range(block_count(size) - 1):
+        extent = span(range(block, block + 1), size)
+        file.put(block, memoryview(content)[extent.start : extent.stop])
+    assert await fetch(lower, blob, Extent(0, size)) == content
+    assert remote.fetched == [(PART_SIZE - BLOCK_SIZE, size)]
+    assert lower.statistics().blocks == 63
 
 
 async def test_an_empty_lower_cache_changes_nothing(lower, remote, blob):

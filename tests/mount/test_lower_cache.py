@@ -63,6 +63,20 @@ def test_what_the_lower_cache_has_is_not_asked_of_s3(node, writer, released, s3)
     assert _sent(s3) == SIZE
 
 
+def test_off_the_network_the_lower_cache_is_still_read(node, writer, released, s3):
+    truth = released.truth("1.0.0", FILE)
+    assert (writer / f"v1.0.0/{FILE}").read_bytes() == truth
+    mounted = node.mount()
+    assert (mounted / f"v1.0.0/{FILE}").stat().st_size == SIZE
+    mounted.umount()
+    s3.down()
+    mounted = node.mount("--offline", "--lower-cache", str(writer.machine.cache))
+    assert (mounted / f"v1.0.0/{FILE}").read_bytes() == truth
+    node.expect(r"is not cached, and vbofs runs with --offline")
+    with pytest.raises(OSError, match="Input/output error"):
+        (mounted / f"v1.0.0/{OTHER}").read_bytes()
+
+
 def test_reader_and_writer_may_be_at_work_on_the_same_file(node, writer, released):
     truth = released.truth("1.0.0", FILE)
     mounted = node.mount("--lower-cache", str(writer.machine.cache))

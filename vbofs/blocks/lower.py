@@ -36,7 +36,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Seconds for one read, 8 MiB at the most; a remote is faster than storage slower than that.
+#: Bytes read at a time: with all connections at it, 64 MB of memory.
+STEP = 2 << 20
+#: Seconds for one of them; a remote is faster than storage slower than that.
 LIMIT = 5.0
 #: Seconds for the first read after some that failed: its reader waits in vain, mostly.
 PROBE_LIMIT = 0.5
@@ -98,14 +100,18 @@ class LowerCache:
     # --- as an object store
 
     async def fetch(self, blob: Blob, extent: Extent, sink: Sink) -> None:
-        here = await self._start_of(blob, extent)
-        if here:
-            await trio.to_thread.run_sync(_pour, here, sink, abandon_on_cancel=True)
-            self._blocks += -(-len(here) // BLOCK_SIZE)
-            self._bytes += len(here)
-        if len(here) < extent.size:
-            rest = Extent(extent.start + len(here), extent.stop)
-            await self._remote.fetch(blob, rest, sink)
+        at = extent.start
+        while at < extent.stop:
+            piece = Extent(at, min(at + STEP, extent.stop))
+            here = await self._start_of(blob, piece)
+            if here:
+                await trio.to_thread.run_sync(_pour, here, sink, abandon_on_cancel=True)
+                self._blocks += -(-len(here) // BLOCK_SIZE)
+                self._bytes += len(here)
+                at += len(here)
+            if at < piece.stop:
+                await self._remote.fetch(blob, Extent(at, extent.stop), sink)
+                return
 
     async def head(self, version: ObjectVersion) -> Listed:
         return await self._remote.head(version)
