@@ -12,6 +12,7 @@ import xxhash
 from tests.mount.namespaces import NOBODY
 from tests.mount.refusal import assert_refused
 from tests.mount.waiting import eventually
+from vbofs.blocks.extents import BLOCK_SIZE, block_count
 from vbofs.errors import LowerCacheUnusable, SettingsInvalid
 
 FILE = "behavior_sessions/one.nwb"
@@ -57,7 +58,7 @@ def test_what_the_lower_cache_has_is_not_asked_of_s3(node, writer, released, s3)
     lower = mounted.status()["lower_cache"]
     assert (lower["bytes"], lower["damaged"], lower["away"]) == (SIZE, 0, False)
     said = node.run("status", str(mounted.path)).out
-    assert f"lower     73 blocks out of {writer.machine.cache}; 9.4 MB" in said
+    assert f"lower     {block_count(SIZE)} blocks out of {writer.machine.cache}; 9.4 MB" in said
     # What it has not comes from S3.
     assert (mounted / f"v1.0.0/{OTHER}").read_bytes() == released.truth("1.0.0", OTHER)
     assert _sent(s3) == SIZE
@@ -108,7 +109,7 @@ def _forge(cache):
     path.write_bytes(content)
     with path.with_name(path.name + ".map").open("r+b") as marks:
         marks.seek(64)
-        marks.write(struct.pack("<Q", xxhash.xxh3_64_intdigest(content[: 128 << 10])))
+        marks.write(struct.pack("<Q", xxhash.xxh3_64_intdigest(content[:BLOCK_SIZE])))
 
 
 def test_a_lower_cache_that_is_none_is_refused(machine, tmp_path):

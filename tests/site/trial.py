@@ -20,9 +20,9 @@ from tests.mount.published import Published
 from tests.s3 import ProgrammableS3
 from tests.site.network import Site
 from tests.site.servers import CacheServer
+from vbofs.blocks.extents import BLOCK_SIZE
 
 MIB = 1 << 20
-BLOCK = 128 << 10
 FILES = {f"behavior_sessions/{name}.nwb": 16 * MIB for name in ("a", "b", "c")}
 #: Of each file, read by every node, and by one node each.
 SHARED_READS, OWN_READS = 24, 8
@@ -123,7 +123,7 @@ class Bench:
             with open(mounted / f"v1.0.0/{path}", "rb", buffering=0) as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
                 for block in blocks:
-                    start = block * BLOCK
+                    start = block * BLOCK_SIZE
                     got = os.pread(file.fileno(), 4096, start)
                     assert got == truth.read(start, start + 4096), (path, block)
 
@@ -136,7 +136,7 @@ class Bench:
 
 def scattered(path: str, number: int) -> list[int]:
     """The blocks of *path* that node *number* reads."""
-    count = FILES[path] // BLOCK
+    count = FILES[path] // BLOCK_SIZE
     shared = random.Random(path).sample(range(count), SHARED_READS)
     own = random.Random(f"{path} {number}").sample(range(count), OWN_READS)
     blocks = sorted({*shared, *own})
@@ -149,4 +149,4 @@ def unique_bytes(job: str, nodes: int) -> int:
     if job != "scatter":
         return sum(FILES.values())
     wanted = {(path, block) for path in FILES for n in range(nodes) for block in scattered(path, n)}
-    return len(wanted) * BLOCK
+    return len(wanted) * BLOCK_SIZE

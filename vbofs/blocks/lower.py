@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Bytes read at a time: with all connections at it, 64 MB of memory.
-STEP = 2 << 20
+#: Bytes read at a time: with 64 connections at it, 64 MB of memory.
+STEP = 1 << 20
 #: Seconds for one of them; a remote is faster than storage slower than that.
 LIMIT = 5.0
 #: Seconds for the first read after some that failed: its reader waits in vain, mostly.
