@@ -313,6 +313,23 @@ async def test_a_reader_that_goes_away_leaves_it_as_it_was(lower, blob, hang):
     assert lower._breaker.is_closed
 
 
+async def test_more_readers_than_threads_leave_it_as_it_was(
+    lower, remote, blob, fill, hang, monkeypatch, expects_log
+):
+    """Those that never got a thread do not count as reads that have not come back."""
+    fill(range(6))
+    monkeypatch.setattr(lower_module, "LIMIT", 0.1)
+    lower._limiter.total_tokens = 2
+    expects_log("is passed by for a while", times=1)
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(fetch, lower, blob)
+    assert len(lower._given_up) == 2
+    hang()  # Both threads come back.
+    while lower._hangs:
+        await trio.sleep(0.01)
+
+
 async def test_storage_that_fails_is_passed_by(lower, remote, blob, folder, expects_log):
     (folder / "blobs").rmdir()
     (folder / "blobs").write_bytes(b"")

@@ -326,3 +326,18 @@ async def test_of_many_failures_at_once_the_first_counts(autojump_clock):
     assert not breaker.succeeded()
     assert breaker.is_closed
     assert breaker.admits()
+
+
+async def test_what_was_asked_before_the_breaker_opened_does_not_close_it(autojump_clock):
+    breaker = Breaker()
+    breaker.failed()
+    assert not breaker.succeeded()
+    assert not breaker.is_closed
+    await trio.sleep(FIRST_WAIT)
+    assert breaker.admits()
+    breaker.trip(1000)  # Meanwhile its bytes have proved wrong.
+    assert not breaker.succeeded()
+    await trio.sleep(999)
+    assert not breaker.admits()
+    await trio.sleep(1)
+    assert breaker.admits()

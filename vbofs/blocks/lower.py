@@ -84,14 +84,9 @@ class LowerCache:
         return f"<LowerCache {self._folder} {self._breaker!r}>"
 
     def statistics(self) -> LowerCacheStatistics:
-        return LowerCacheStatistics(
-            str(self._folder),
-            self._hangs or not self._breaker.is_closed,
-            self._blocks,
-            self._bytes,
-            self._damaged,
-            self._failed,
-        )
+        away = self._hangs or not self._breaker.is_closed
+        counts = self._blocks, self._bytes, self._damaged, self._failed
+        return LowerCacheStatistics(str(self._folder), away, *counts)
 
     async def open(self) -> None:
         """See whether it can be used; LowerCacheUnusable.  One that hangs may come later."""
@@ -134,9 +129,8 @@ class LowerCache:
         """As much of *extent* as is there from its start on; nothing, where it cannot be used."""
         nothing = memoryview(b"")
         # Without a digest nothing would ever vouch for what somebody else has written.
-        if not blob.digest or blob.version in self._distrusted or extent.start % BLOCK_SIZE:
-            return nothing
-        if self._hangs or not self._breaker.admits():
+        is_vouched = bool(blob.digest) and blob.version not in self._distrusted
+        if not is_vouched or extent.start % BLOCK_SIZE or self._hangs or not self._breaker.admits():
             return nothing
         try:
             answer = await self._read_in_time(lambda: self._sound_start(blob, covering(extent)))
@@ -153,13 +147,13 @@ class LowerCache:
         token = object()
 
         def work() -> T:
+            self._under_way.add(token)
             try:
                 self._check()
                 return read()
             finally:
                 self._under_way.discard(token)
 
-        self._under_way.add(token)
         try:
             with trio.move_on_after(limit):
                 answer = await trio.to_thread.run_sync(
@@ -171,7 +165,9 @@ class LowerCache:
             self._fail(f"it took longer than {limit:g} s")
         except OSError as error:
             self._fail(str(error))
-        except trio.Cancelled:
+        except LowerCacheUnusable:
+            raise
+        except BaseException:
             self._breaker.gave_up()
             raise
         finally:
@@ -208,20 +204,19 @@ class LowerCache:
             except FileNotFoundError:
                 return memoryview(b""), False
             except (LowerCacheUnusable, PermissionError) as error:
-                self._complain(error)
-                return memoryview(b""), True
+                return self._left_out(error)
             except OSError as error:
-                if error.errno != errno.ELOOP:
-                    raise
-                self._complain(error)
-                return memoryview(b""), True
+                if error.errno == errno.ELOOP:
+                    return self._left_out(error)
+                raise
             return sound_start((marks, data), blob, blocks)
 
-    def _complain(self, error: Exception) -> None:
-        """About one file of it, once: there may be thousands."""
+    def _left_out(self, error: Exception) -> tuple[memoryview, bool]:
+        """A miss; said once, for there may be thousands of such files."""
         if not self._has_complained:
             self._has_complained = True
             log.warning("the lower cache %s has files that are left out: %s", self._folder, error)
+        return memoryview(b""), True
 
     @contextlib.contextmanager
     def _opened(self, path: Path) -> Iterator[int]:

@@ -43,9 +43,10 @@ class Breaker:
 
     def succeeded(self) -> bool:
         """The answer was good; True if it is the first good one after a bad one."""
-        was_open = not self.is_closed
+        if not self._probing:
+            return False  # Asked before the breaker opened: it says nothing about now.
         self._failures, self._probing = 0, False
-        return was_open
+        return True
 
     def failed(self) -> bool:
         """There was no good answer; True if this opened the breaker.

@@ -42,7 +42,7 @@ MOST_TRIES = 2
 #: Seconds without a cache through which bytes came that their release does not know.
 QUARANTINE = 3600.0
 #: Bytes by which it is seen whether a cache is back.
-PROBE = 128 << 10
+PROBE_SIZE = 128 << 10
 #: Bytes that one cache is asked for in turn: the largest request that a fetcher makes.
 STRIPE = 8 << 20
 
@@ -178,7 +178,7 @@ class SiteCaches:
                     self._have_probed(cache, blob, extent)
 
     def _have_probed(self, cache: SiteCache, blob: Blob, extent: Extent) -> None:
-        probe = Extent(extent.start, min(extent.stop, extent.start + PROBE))
+        probe = Extent(extent.start, min(extent.stop, extent.start + PROBE_SIZE))
         try:
             self._probes.send_nowait((cache, blob, probe))
         except trio.WouldBlock:  # Nobody attends.
