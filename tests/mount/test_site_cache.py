@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
@@ -94,6 +95,8 @@ def test_nodes_that_read_the_same_file_at_once_fetch_each_byte_from_the_origin_o
         state = _site(mounted)
         assert (state["url"], state["away"], state["failed"]) == (nginx.url, False, 0)
         assert state["received"] >= SIZE
+    said = mounts[0].machine.run("status", str(mounts[0].path)).out
+    assert re.search(rf"site +\d+ requests to {nginx.url}; 10.5 MB fetched, 0 failed\n", said)
 
 
 def test_what_vouches_for_the_bytes_never_comes_through_a_cache(nodes, nginx, s3):
