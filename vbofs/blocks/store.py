@@ -63,7 +63,7 @@ class BlockStore:
         self, folder: Path, limit: int, *, keep_free: int = 0, open_files: int = 256
     ) -> None:
         self.folder = folder
-        self._limit = limit
+        self.limit = limit
         self._keep_free = keep_free
         self._lock = threading.Lock()
         self._evicting = threading.Lock()
@@ -79,12 +79,12 @@ class BlockStore:
         self._unreadable: TTLCache[str, bool] = TTLCache(4096, DESPAIR)
 
     def __repr__(self) -> str:
-        return f"<BlockStore {self.folder}, {self._used} of {self._limit} bytes>"
+        return f"<BlockStore {self.folder}, {self._used} of {self.limit} bytes>"
 
     def statistics(self) -> StoreStatistics:
         """*used* is what the last look saw and what was written since; 0 before the first."""
         return StoreStatistics(
-            self._used or 0, self._limit, self._damaged, self._evicted, self._refusals.count
+            self._used or 0, self.limit, self._damaged, self._evicted, self._refusals.count
         )
 
     def look(self, max_age: float) -> None:
@@ -197,7 +197,7 @@ class BlockStore:
         with self._lock:
             self._used = (self._used or 0) + size
             self._unseen += size
-            short = self._used > self._limit
+            short = self._used > self.limit
         if short or disk_free(self.folder) - size < self._keep_free:
             return self._make_room(size)
         return True
@@ -230,7 +230,7 @@ class BlockStore:
         with self._evicting:
             used, free = disk_usage(self.folder), disk_free(self.folder)
             spare = min(used // 10, MOST_SPARE)
-            excess = max(used + size - self._limit, self._keep_free + size - free)
+            excess = max(used + size - self.limit, self._keep_free + size - free)
             # While this thread waited for its turn, another may have made all the room needed.
             if full is not None and full == self._evictions:
                 excess = max(excess, size)

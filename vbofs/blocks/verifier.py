@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 #: Seconds between two looks whether the readers have come to rest; hashing can wait for them.
 PATIENCE = 1.0
 #: Looks after which a step is taken all the same: where somebody always reads, 3 GB are verified
-#: in half an hour, at half a hundredth of one processor.
+#: in half an hour, for a five-hundredth of one processor.
 MOST_LOOKS = 5
 #: Bytes hashed at a time.
 STEP = 8 << 20

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .. import mounts, systemd
+from ..blocks.budget import Shares
 from ..blocks.fetcher import Fetcher
 from ..blocks.store import open_store
 from ..config import Settings
@@ -57,18 +58,19 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
 
 async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
     mounts.prepare(settings.mountpoint, allow_other=settings.allow_other)
+    shares = Shares.of(settings.memory)
     store = open_store(
         settings.cache_dir,
         settings.cache_size,
         keep_free=settings.keep_free,
-        open_files=_most_files(),
+        open_files=min(_most_files(), shares.files),
     )
     with _closing(_remote(settings)) as remote:
         retrying = Retrying(remote, settings.timeout)
         impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
         dataset = await Dataset.open(impatient, settings)
         async with trio.open_nursery() as nursery:
-            fetcher = Fetcher(nursery, store, retrying, settings.connections)
+            fetcher = Fetcher(nursery, store, retrying, settings.connections, shares)
             filesystem = Filesystem(dataset, store, fetcher, nursery, chase=settings.hdf5_chase)
             tower = Tower(settings, dataset, store, fetcher, filesystem, [retrying, impatient])
             await _serve_kernel(tower, nursery, ready)
