@@ -25,6 +25,7 @@ from ..control import server as control
 from ..dataset import Dataset
 from ..errors import MountpointDenied, VbofsError
 from ..filesystem import Filesystem
+from ..remote.network import Network
 from ..remote.offline import OfflineObjectStore
 from ..remote.protocol import ObjectStore
 from ..remote.retrying import Retrying
@@ -66,8 +67,9 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
         open_files=min(_most_files(), shares.files),
     )
     with _closing(_remote(settings)) as remote:
-        retrying = Retrying(remote, settings.timeout)
-        impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
+        network = Network(settings.timeout)
+        retrying = Retrying(remote, settings.timeout, network)
+        impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT), network)
         dataset = await Dataset.open(impatient, settings)
         async with trio.open_nursery() as nursery:
             fetcher = Fetcher(nursery, store, retrying, settings.connections, shares)

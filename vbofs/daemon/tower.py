@@ -59,6 +59,7 @@ class Tower:
             "bucket": settings.bucket,
             "endpoint_url": settings.endpoint_url,
             "offline": settings.offline,
+            "network": {"away_since": self.remotes[0].network.away_since},
             "releases": list(dataset.releases),
             "latest": dataset.latest,
             "built": self.filesystem.built,
