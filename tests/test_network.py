@@ -63,9 +63,7 @@ async def fetch(store, blob):
 
 
 @pytest.mark.parametrize("kind", [EndpointDown, NetworkUnreachable])
-async def test_two_hundred_who_wait_make_a_few_attempts_a_second(
-    kind, cable, blob, autojump_clock
-):
+async def test_two_hundred_who_wait_make_a_few_attempts_a_second(kind, cable, blob, autojump_clock):
     retrying = Retrying(cable, 60)
     cable.error = kind("nobody there")
     with pytest.raises(kind):

@@ -42,7 +42,7 @@ class _Resumable:
 
 
 class Retrying:
-    """Wraps *store*; a request is tried again for *timeout* seconds at the most.
+    """Wraps *store*; a request that fails is tried again for *timeout* seconds at the most.
 
     *network*: what is known of the way there, shared with others who go it.
     """
@@ -64,7 +64,7 @@ class Retrying:
             if missing.size:
                 await self._store.fetch(blob, missing, resumable)
 
-        await self._until_deadline(rest)
+        await self._until_deadline(rest, lambda: bool(resumable.poured))
 
     async def head(self, version: ObjectVersion) -> Listed:
         return await self._until_deadline(lambda: self._store.head(version))
@@ -82,12 +82,18 @@ class Retrying:
     def distrust(self, version: ObjectVersion) -> None:
         self._store.distrust(version)
 
-    async def _until_deadline(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def _until_deadline(
+        self, attempt: Callable[[], Awaitable[T]], has_begun: Callable[[], bool] = lambda: False
+    ) -> T:
         # tenacity's own clock is not trio's, and a test's trio has a clock of its own.
         deadline = trio.current_time() + self._timeout
         jitter = tenacity.wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)
 
         def wait(state: tenacity.RetryCallState) -> float:
+            nonlocal deadline
+            if state.attempt_number == 1 and has_begun():
+                # The time in which bytes came is not the time in which it failed.
+                deadline = trio.current_time() + self._timeout
             # The next attempt waits for the network, not for itself.
             if _was_not_reached(state):
                 return 0
