@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which listings are tried again: somebody waits for ``vbofs mount`` or ``ls``.
 LISTING_TIMEOUT = 10.0
+#: What asks a daemon to go.  SIGHUP: a terminal that closes under ``vbofs mount --foreground``.
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: Descriptors for other things than blobs: sockets, the session, the log.
 SPARE_DESCRIPTORS = 128
 
@@ -101,8 +103,10 @@ async def _serve_kernel(tower: Tower, nursery: trio.Nursery, ready: Callable[[st
         name=settings.dataset,
         allow_other=settings.allow_other,
     )
-    with _directory_made(settings.mountpoint):
+    # From before there is a mount: a signal that comes while it is made would leave a dead one.
+    with trio.open_signal_receiver(*SIGNALS) as signals, _directory_made(settings.mountpoint):
         async with mounting as mounted:
+            nursery.start_soon(_unmount_on_signal, signals, settings.mountpoint)
             await _attend(mounted, tower, nursery, ready)
 
 
@@ -110,7 +114,6 @@ async def _attend(
     mounted: Session, tower: Tower, nursery: trio.Nursery, ready: Callable[[str], None]
 ) -> None:
     mountpoint = tower.settings.mountpoint
-    await nursery.start(_unmount_on_signal, mountpoint)
     await nursery.start(control.serve, mountpoint, tower.verbs())
     nursery.start_soon(_announce, mounted, tower, ready)
     await mounted.serve()
@@ -134,18 +137,14 @@ async def _announce(mounted: Session, tower: Tower, ready: Callable[[str], None]
     ready(line)
 
 
-async def _unmount_on_signal(
-    mountpoint: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """The first signal unmounts, lazily: names go at once, the daemon with its last reader."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        task_status.started()
-        async for number in signals:
-            log.info("%s: unmounting %s", signal.Signals(number).name, mountpoint)
-            try:
-                await trio.to_thread.run_sync(lambda: mounts.unmount(mountpoint, lazy=True))
-            except VbofsError as error:
-                log.warning("%s", error)
+async def _unmount_on_signal(signals: AsyncIterator[int], mountpoint: Path) -> None:
+    """A signal unmounts, lazily: names go at once, the daemon with its last reader."""
+    async for number in signals:
+        log.info("%s: unmounting %s", signal.Signals(number).name, mountpoint)
+        try:
+            await trio.to_thread.run_sync(lambda: mounts.unmount(mountpoint, lazy=True))
+        except VbofsError as error:
+            log.warning("%s", error)
 
 
 @contextlib.contextmanager
