@@ -131,7 +131,10 @@ class BlockStore:
             del self._files[ident]
 
     def put(self, file: BlobFile, block: int, content: memoryview) -> bool:
-        """Keep a block that has been checked; False: the disk refuses.  For any thread."""
+        """Keep *content*, of *block* and those that follow it; False: the disk refuses.
+
+        For any thread.
+        """
         evictions = self._evictions
         try:
             here = self._linked(file)
@@ -142,14 +145,21 @@ class BlockStore:
                 return False
             here.put(block, content)
         except OSError as error:
-            if error.errno in FULL and self._make_room(len(content), full=evictions):
-                self._refusals.one(str(error))  # There will be room for the next one.
-            else:
-                self._let_go(file)
-                self._refuse(error)
+            self._mend(file, error, len(content), evictions)
             return False
         self._refusals.none()
         return True
+
+    def _mend(self, file: BlobFile, error: OSError, size: int, evictions: int) -> None:
+        """A write has failed: make room if that is why, so that the next one need not."""
+        try:
+            if error.errno in FULL and self._make_room(size, full=evictions):
+                self._refusals.one(str(error))
+                return
+        except OSError as worse:
+            error = worse
+        self._let_go(file)
+        self._refuse(error)
 
     def _linked(self, file: BlobFile) -> BlobFile | None:
         """*file*, or the one that is there now, if somebody has removed it meanwhile."""

@@ -105,9 +105,10 @@ async def _serve_kernel(tower: Tower, nursery: trio.Nursery, ready: Callable[[st
     )
     # From before there is a mount: a signal that comes while it is made would leave a dead one.
     with trio.open_signal_receiver(*SIGNALS) as signals, _directory_made(settings.mountpoint):
-        async with mounting as mounted:
-            nursery.start_soon(_unmount_on_signal, signals, settings.mountpoint)
+        async with mounting as mounted, trio.open_nursery() as heeding:
+            heeding.start_soon(_unmount_on_signal, signals, settings.mountpoint)
             await _attend(mounted, tower, nursery, ready)
+            heeding.cancel_scope.cancel()
 
 
 async def _attend(
