@@ -36,14 +36,14 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Bytes read at a time: with 64 connections at it, 64 MB of memory.
-STEP = 1 << 20
+#: Bytes read at a time: with 64 connections at it, 32 MB of memory.
+STEP = 512 << 10
 #: Seconds for one of them; a remote is faster than storage slower than that.
 LIMIT = 5.0
 #: Seconds for the first read after some that failed: its reader waits in vain, mostly.
 PROBE_LIMIT = 0.5
 #: Reads at once, and so threads that storage which hangs can hold.
-MOST_READS = 32
+MOST_READS = 16
 #: Bytes of its format file that are looked at.
 FORMAT_SIZE = 64
 
