@@ -99,6 +99,19 @@ def test_nodes_that_read_the_same_file_at_once_fetch_each_byte_from_the_origin_o
     assert re.search(rf"site +\d+ requests to {nginx.url}; 10.5 MB fetched, 0 failed\n", said)
 
 
+def test_what_a_cache_has_is_read_though_s3_is_away(nodes, nginx, published, s3):
+    words = "--site-cache", nginx.url
+    first, second = (machine.mount(*words, VBOFS_TIMEOUT="1") for machine in nodes(2))
+    truth = published.truth("1.0.0", FILE)
+    assert (first / f"v1.0.0/{FILE}").read_bytes() == truth
+    assert (second / f"v1.0.0/{FILE}").stat().st_size == SIZE
+    s3.down()
+    assert second.machine.run("releases", "--refresh").status != 0
+    assert (second / f"v1.0.0/{FILE}").read_bytes() == truth
+    assert second.status()["blocks"]["failed"] == 0
+    assert second.status()["network"]["away_since"] is None
+
+
 def test_what_vouches_for_the_bytes_never_comes_through_a_cache(nodes, nginx, s3):
     [machine] = nodes(1)
     mounted = machine.mount("--site-cache", nginx.url)
