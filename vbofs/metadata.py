@@ -9,16 +9,24 @@ costs one block.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
+
+import trio
 
 from .blocks.fetcher import Fetcher
 from .blocks.reader import BlobReader
 from .blocks.store import BlockStore
-from .catalog import rows
+from .catalog import rows, views
 from .dataset import Contents, Dataset
 from .errors import BlockUnavailable, TableInvalid, UnknownColumn
 from .model import Blob
 
+log = logging.getLogger(__name__)
+
+#: Bytes of a table of which a mount makes views: twenty times the published ones.  Larger ones cost
+#: the daemon memory; ``vbofs find`` reads them in a process of its own.
+LARGEST_VIEWED = 32 << 20
 #: Bytes asked at once: a part, as the largest request has it.
 STEP = 8 << 20
 
@@ -66,21 +74,36 @@ class Metadata:
         finally:
             reader.close()
 
-    async def naming_files(self, contents: Contents) -> Mapping[str, bytes]:
-        """The tables that have a column of file ids, by name; a table that is none is no such.
+    async def naming_files(
+        self, contents: Contents, *, largest: int = rows.MAX_TABLE
+    ) -> Mapping[str, bytes]:
+        """The tables that have a column of file ids, by name.
 
-        TableInvalid if there are tables and all of them are bad."""
+        One that is bad, or has more than *largest* bytes, is left out and said to be; TableInvalid
+        if there is no other."""
         found: dict[str, bytes] = {}
-        flaw: TableInvalid | None = None
+        flaws: list[TableInvalid] = []
         for name in contents.tables:
             try:
+                rows.check_size(name, _blob(contents, name).size, largest)
                 if contents.ident_column in await self.columns(contents, name):
                     found[name] = await self.table(contents, name)
             except TableInvalid as error:
-                flaw = error
-        if flaw is not None and not found:
-            raise flaw
+                flaws.append(error)
+        if flaws and not found:
+            raise flaws[0]
+        for flaw in flaws:
+            log.warning("v%s: %s; it is left out", contents.release, flaw)
         return found
+
+    async def layout(self, release: str, view: str) -> views.Layout:
+        """What *view* shows of *release*.  TableInvalid if no table can be read, or what reading
+        raises.  Made in a thread, for it takes the processor a tenth of a second."""
+        contents = await self.contents(release)
+        tables = await self.naming_files(contents, largest=LARGEST_VIEWED)
+        return await trio.to_thread.run_sync(
+            views.layout, view, tables, contents.idents, contents.ident_column
+        )
 
 
 def _blob(contents: Contents, name: str) -> Blob:

@@ -33,10 +33,10 @@ _INTEGER = re.compile(r"(-?\d{1,18})(?:\.0*)?")
 Row = dict[str, str]
 
 
-def check_size(name: str, size: int) -> None:
+def check_size(name: str, size: int, largest: int = MAX_TABLE) -> None:
     """TableInvalid unless a table of *size* bytes may be read."""
-    if size > MAX_TABLE:
-        raise TableInvalid(f"the table {name} has {size} bytes; {MAX_TABLE} are allowed")
+    if size > largest:
+        raise TableInvalid(f"the table {name} has {size} bytes; {largest} are allowed")
 
 
 def columns(name: str, content: bytes) -> list[str]:

@@ -118,10 +118,10 @@ async def selected(metadata: Metadata, query: Query, release: str = "latest") ->
 
 async def selection(metadata: Metadata, query: Query, release: str = "latest") -> Selection:
     """The rows that match *query*, with what ``selected`` makes of them."""
-    return (await files(metadata, release, query.table)).select(query)
+    return (await described(metadata, release, query.table)).select(query)
 
 
-async def files(metadata: Metadata, release: str, table: str = "") -> Files:
+async def described(metadata: Metadata, release: str, table: str = "") -> Files:
     """The files of *release* as its tables describe them; *table* is one more to be read."""
     from ..catalog import tables  # pandas: half a second.
 
