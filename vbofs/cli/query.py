@@ -26,10 +26,9 @@ import click
 
 from ..catalog.query import Query
 from ..config import release_name
-from ..errors import QueryInvalid, SettingsInvalid, UnknownColumn
+from ..errors import QueryInvalid, SettingsInvalid
 
 if TYPE_CHECKING:
-    from ..catalog.tables import Files, Selection
     from ..metadata import Metadata
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -113,25 +112,5 @@ async def selected(metadata: Metadata, query: Query, release: str = "latest") ->
         contents = await metadata.contents(release)
         tables = set(contents.tables.values())
         return [path for path, _ in contents.files if path not in tables]
-    return (await selection(metadata, query, release)).files
-
-
-async def selection(metadata: Metadata, query: Query, release: str = "latest") -> Selection:
-    """The rows that match *query*, with what ``selected`` makes of them."""
-    return (await described(metadata, release, query.table)).select(query)
-
-
-async def described(metadata: Metadata, release: str, table: str = "") -> Files:
-    """The files of *release* as its tables describe them; *table* is one more to be read."""
-    from ..catalog import tables  # pandas: half a second.
-
-    contents = await metadata.contents(release)
-    raw = dict(await metadata.naming_files(contents))
-    if table and table not in raw:
-        if table not in contents.tables:
-            raise UnknownColumn(
-                f"no table {table!r} in v{contents.release}; there are {', '.join(contents.tables)}"
-            )
-        raw[table] = await metadata.table(contents, table)
-    frames = {name: tables.frame(name, content) for name, content in raw.items()}
-    return tables.Files(frames, contents.idents, contents.ident_column, release=contents.release)
+    paths: list[str] = (await metadata.files(release, query.table)).select(query).files
+    return paths

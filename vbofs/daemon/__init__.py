@@ -17,6 +17,8 @@ import trio
 
 from .. import mounts, systemd
 from ..blocks.fetcher import Fetcher
+from ..blocks.pursuit import Pursuit
+from ..blocks.reader import BlobReader
 from ..blocks.store import BlockStore, open_store
 from ..config import Settings
 from ..control import alone
@@ -25,6 +27,7 @@ from ..dataset import Dataset
 from ..errors import MountpointDenied, VbofsError
 from ..filesystem import Filesystem
 from ..metadata import Metadata
+from ..model import Blob
 from ..remote.offline import OfflineObjectStore
 from ..remote.protocol import ObjectStore
 from ..remote.retrying import Retrying
@@ -92,6 +95,12 @@ class Floors(NamedTuple):
     store: BlockStore
     fetcher: Fetcher
     metadata: Metadata
+    nursery: trio.Nursery
+
+    def reader(self, blob: Blob) -> BlobReader:
+        """An open file's way to *blob*, with the HDF5 chase that a mount would give it."""
+        chase = Pursuit(blob, self.store, self.fetcher, self.nursery, {})
+        return BlobReader(blob, self.store, self.fetcher, chase)
 
 
 @contextlib.asynccontextmanager
@@ -109,7 +118,8 @@ async def library(settings: Settings) -> AsyncIterator[Floors]:
         async with trio.open_nursery() as nursery:
             fetcher = Fetcher(nursery, store, retrying, settings.connections)
             try:
-                yield Floors(dataset, store, fetcher, Metadata(dataset, store, fetcher))
+                metadata = Metadata(dataset, store, fetcher)
+                yield Floors(dataset, store, fetcher, metadata, nursery)
             except Exception as error:
                 failure = error  # The nursery would wrap it in a group.
             nursery.cancel_scope.cancel()
