@@ -21,7 +21,7 @@ from .blocks.store import BlockStore
 from .catalog import rows, views
 from .catalog.query import suggestion
 from .dataset import Contents, Dataset
-from .errors import BlockUnavailable, TableInvalid, UnknownColumn
+from .errors import BlockUnavailable, TableInvalid, UnknownColumn, UnknownRelease
 from .model import Blob
 
 if TYPE_CHECKING:
@@ -48,8 +48,16 @@ class Metadata:
         return f"<Metadata of {self.dataset!r}>"
 
     def release(self, name: str) -> str:
-        """*name* without its v; the highest release shown for ``latest`` and ""."""
-        return self.dataset.latest if name in ("", "latest") else name.removeprefix("v")
+        """*name* without its v; the highest release shown for ``latest`` and "".  UnknownRelease,
+        if none of that name is published."""
+        bare = name.removeprefix("v")
+        if name in ("", "latest"):
+            return self.dataset.latest
+        if bare not in self.dataset.published:
+            raise UnknownRelease(
+                f"no release {bare}; there are {', '.join(self.dataset.published)}"
+            )
+        return bare
 
     async def contents(self, release: str) -> Contents:
         """What *release* holds.  UnknownRelease, or a RemoteError."""

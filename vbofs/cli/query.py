@@ -25,10 +25,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..catalog.query import Query
+from ..catalog.views import VIEWS
 from ..config import release_name
 from ..errors import QueryInvalid, SettingsInvalid
+from .completion import names_in
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from ..metadata import Metadata
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -77,9 +81,18 @@ def query_options(function: F) -> F:
 
 def _of_facets() -> list[Callable[[Any], Any]]:
     return [
-        click.option(f"--{name}", metavar=metavar, multiple=True, help=text)
+        click.option(
+            f"--{name}", metavar=metavar, multiple=True, help=text, shell_complete=_completer(name)
+        )
         for name, (metavar, text) in _FACETS.items()
     ]
+
+
+def _completer(name: str) -> Callable[..., list[CompletionItem]] | None:
+    """Values for the shell, from the view that asks the same question; a view is cheap to read."""
+    question = name.replace("-", "_")
+    view = next((view for view, asked in VIEWS.items() if asked == question), None)
+    return (lambda context, parameter, word: names_in(view, word)) if view else None
 
 
 def _release(word: str | None) -> str:
