@@ -11,37 +11,32 @@ import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
 from .. import mounts, systemd
 from ..blocks.budget import Shares
 from ..blocks.fetcher import Fetcher
-from ..blocks.lower import open_lower_cache
-from ..blocks.store import open_store
+from ..blocks.pursuit import Pursuit
+from ..blocks.reader import BlobReader
+from ..blocks.store import BlockStore, open_store
 from ..config import Settings
 from ..control import alone
 from ..control import server as control
 from ..dataset import Dataset
 from ..errors import MountpointDenied, VbofsError
 from ..filesystem import Filesystem
-from ..remote.network import Network
-from ..remote.offline import OfflineObjectStore
-from ..remote.protocol import ObjectStore
-from ..remote.retrying import Retrying
+from ..metadata import Metadata
+from ..model import Blob
+from .sources import listings, sources
 from .tower import Tower
 
 if TYPE_CHECKING:
     from ..fuse.session import Session
-    from ..remote.sites import SiteCaches
-
-Remote = TypeVar("Remote")
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which listings are tried again: somebody waits for ``vbofs mount`` or ``ls``.
-LISTING_TIMEOUT = 10.0
 #: What asks a daemon to go.  SIGHUP: a terminal that closes under ``vbofs mount --foreground``.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: Descriptors for other things than blobs: sockets, the session, the log.
@@ -72,25 +67,13 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
         keep_free=settings.keep_free,
         open_files=min(_most_files(), shares.files),
     )
-    with _closing(_remote(settings)) as origin, _closing(_sites(origin, settings)) as sites:
-        remote = sites or origin
-        network = Network(settings.timeout)
-        retrying = Retrying(remote, settings.timeout, network)
-        # Listings have no caches: that the bucket is away says nothing of the way to those.
-        impatient = Retrying(
-            remote, min(settings.timeout, LISTING_TIMEOUT), None if sites else network
-        )
-        lower = await open_lower_cache(retrying, settings)
-        dataset = await Dataset.open(impatient, settings)
+    async with sources(settings) as remote:
+        dataset = await Dataset.open(remote.listings, settings)
         async with trio.open_nursery() as nursery:
-            source = lower or retrying
-            fetcher = Fetcher(nursery, store, source, settings.connections, shares)
+            remote.attend(nursery)
+            fetcher = Fetcher(nursery, store, remote.blocks, settings.connections, shares)
             filesystem = Filesystem(dataset, store, fetcher, nursery, chase=settings.hdf5_chase)
-            if sites:
-                nursery.start_soon(sites.attend)
-            remotes = [retrying, impatient]
-            tower = Tower(settings, dataset, store, fetcher, filesystem, remotes)
-            tower.sites, tower.lower = sites, lower
+            tower = Tower(settings, dataset, store, fetcher, filesystem, remote)
             await _serve_kernel(tower, nursery, ready)
             nursery.cancel_scope.cancel()  # Read-ahead has no one left to read for.
 
@@ -99,9 +82,46 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
 async def catalogue(settings: Settings) -> AsyncIterator[Dataset]:
     """The lower half of the tower, for commands that ask about releases and read no file."""
     open_store(settings.cache_dir, settings.cache_size)
-    with _closing(_remote(settings)) as remote:
-        impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
-        yield await Dataset.open(impatient, settings)
+    with listings(settings) as remote:
+        yield await Dataset.open(remote, settings)
+
+
+class Floors(NamedTuple):
+    """The lower half of the tower: everything but the file system and the kernel."""
+
+    dataset: Dataset
+    store: BlockStore
+    fetcher: Fetcher
+    metadata: Metadata
+    nursery: trio.Nursery
+
+    def reader(self, blob: Blob) -> BlobReader:
+        """An open file's way to *blob*, with the HDF5 chase that a mount would give it."""
+        chase = Pursuit(blob, self.store, self.fetcher, self.nursery, {})
+        return BlobReader(blob, self.store, self.fetcher, chase)
+
+
+@contextlib.asynccontextmanager
+async def library(settings: Settings) -> AsyncIterator[Floors]:
+    """The lower half of the tower, for commands that read what is in files, without a mount.
+
+    It shares the cache with every mount.  At the end, what is under way is dropped.
+    """
+    store = open_store(settings.cache_dir, settings.cache_size, keep_free=settings.keep_free)
+    async with sources(settings) as remote:
+        dataset = await Dataset.open(remote.listings, settings)
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            remote.attend(nursery)
+            fetcher = Fetcher(nursery, store, remote.blocks, settings.connections)
+            try:
+                metadata = Metadata(dataset, store, fetcher)
+                yield Floors(dataset, store, fetcher, metadata, nursery)
+            except Exception as error:
+                failure = error  # The nursery would wrap it in a group.
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
 
 
 async def _serve_kernel(tower: Tower, nursery: trio.Nursery, ready: Callable[[str], None]) -> None:
@@ -179,32 +199,6 @@ def _directory_made(mountpoint: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 mountpoint.rmdir()
         raise
-
-
-def _remote(settings: Settings) -> ObjectStore:
-    if settings.offline:
-        return OfflineObjectStore()
-    from ..remote.s3 import S3ObjectStore  # A quarter of a second that --offline does not need.
-
-    return S3ObjectStore(settings)
-
-
-def _sites(origin: ObjectStore, settings: Settings) -> SiteCaches | None:
-    """The site's caches before *origin*, if there are any."""
-    if settings.offline or not settings.site_cache:
-        return None
-    from ..remote.sites import open_site_caches
-
-    return open_site_caches(origin, settings)
-
-
-@contextlib.contextmanager
-def _closing(remote: Remote) -> Iterator[Remote]:
-    try:
-        yield remote
-    finally:
-        if hasattr(remote, "close"):
-            remote.close()
 
 
 def _most_files() -> int:
