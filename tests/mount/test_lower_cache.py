@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import xxhash
 
-from tests.mount.namespaces import NOBODY
+from tests.mount.namespaces import NOBODY, run_as_nobody
 from tests.mount.refusal import assert_refused
 from tests.mount.waiting import eventually
 from vbofs.blocks.extents import BLOCK_SIZE, block_count
@@ -131,6 +132,28 @@ def test_a_lower_cache_of_a_stranger_must_be_trusted_by_name(node, writer, relea
     mounted = node.mount(*words, VBOFS_LOWER_CACHE_OWNER="nobody")
     s3.clear_log()
     assert (mounted / f"v1.0.0/{FILE}").read_bytes() == truth
+    assert _sent(s3) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_an_ordinary_user_reads_the_lower_cache_that_root_has_opened(node, writer, released, s3):
+    truth = released.truth("1.0.0", FILE)
+    cache = writer.machine.cache
+    (writer / f"v1.0.0/{FILE}").stat()
+    opened = writer.machine.execute("chmod", "-R", "go+rX,go-w", str(cache))
+    assert opened == (0, "", "")
+    assert (writer / f"v1.0.0/{FILE}").read_bytes() == truth  # What is written later is open too.
+    s3.clear_log()
+    outcome = run_as_nobody(
+        node,
+        f"""
+        vbofs mount --lower-cache {cache} "$HOME/vbo" >&2
+        sha256sum < "$HOME/vbo/v1.0.0/{FILE}"
+        vbofs umount "$HOME/vbo"
+        """,
+    )
+    assert outcome.status == 0, outcome
+    assert outcome.out.split()[0] == hashlib.sha256(truth).hexdigest()
     assert _sent(s3) == 0
 
 

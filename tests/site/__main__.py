@@ -53,7 +53,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.site", description=__doc__)
     parser.add_argument("--nodes", default="1,2,4,8", help="numbers of nodes")
     parser.add_argument("--delay", type=float, default=0.02, help="of the origin, in seconds")
-    parser.add_argument("--jobs", default="copy,scatter,mixed", help="none: troubles only")
+    parser.add_argument(
+        "--jobs", default="copy,scatter,mixed", help="which; '' for the troubles alone"
+    )
     options = parser.parse_args()
     enter_apart()
     counts = [int(number) for number in options.nodes.split(",")]
