@@ -12,14 +12,14 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "vbofs"
 FLOORS = [
     ["__main__"],
     ["cli"],
-    ["demo"],
+    ["demo", "doctor"],
     ["daemon"],
     ["fuse"],
     ["filesystem"],
     ["dataset", "blocks"],
     ["catalog", "remote"],
-    ["config", "control", "kept", "mounts", "systemd"],
-    ["model"],
+    ["config", "control", "kept", "logs", "metrics", "mounts", "systemd"],
+    ["histogram", "model"],
     ["errors"],
     ["_version"],
 ]
@@ -27,7 +27,7 @@ FLOORS = [
 # Each outside world has one door.  The demo is a publisher, a world of its own.
 DOORS = {
     "boto3": {"remote.s3", "demo"},
-    "botocore": {"remote.s3", "remote.s3_errors", "demo"},
+    "botocore": {"remote.s3", "remote.s3_errors", "remote.probe", "demo"},
     "urllib3": {"remote.s3"},
     "pandas": {"catalog.tables", "demo"},
     "h5py": {"demo", "cli.demo"},
@@ -36,12 +36,22 @@ DOORS = {
     "pyfuse3": {"fuse"},
     "click": {"cli"},
     "rich": {"cli"},
+    "prometheus_client": {"metrics"},
+    "logging_journald": {"logs"},
     "xxhash": {"blocks.blobfile", "kept"},
     "cachetools": {"blocks.store", "filesystem", "remote.s3"},
 }
 
 # Rooms that know nothing of tasks, time or disks.
-PURE = {"catalog", "model", "errors", "blocks.extents", "blocks.hdf5", "blocks.readahead"}
+PURE = {
+    "catalog",
+    "model",
+    "errors",
+    "histogram",
+    "blocks.extents",
+    "blocks.hdf5",
+    "blocks.readahead",
+}
 IMPURE = {"trio", "os", "socket", "threading", "time", "tempfile", "shutil", "subprocess"}
 
 HEIGHT = {room: -n for n, floor in enumerate(FLOORS) for room in floor}

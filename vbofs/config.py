@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -68,6 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_free: int | None = None
     allow_other: bool = False
     log_file: Path | None = None
+    log_format: Literal["text", "json"] = "text"
     verbose: Annotated[int, msgspec.Meta(ge=0)] = 0
     #: Requests under way at once.
     connections: Annotated[int, msgspec.Meta(ge=1, le=256)] = 32
@@ -77,6 +78,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hdf5_chase: bool = True
     #: Seconds between two looks for new releases.
     refresh_interval: Annotated[float, msgspec.Meta(ge=0)] = 600.0
+    #: Where Prometheus asks; None: nowhere.
+    metrics_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
+    metrics_address: str = "127.0.0.1"
+    #: Where the node exporter's textfile collector looks; None: nowhere.
+    metrics_file: Path | None = None
+    #: Seconds between two writings of it.
+    metrics_interval: Annotated[float, msgspec.Meta(ge=1)] = 15.0
 
 
 FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
@@ -203,6 +211,7 @@ def _completed(settings: Settings) -> Settings:
         mountpoint=_mountpoint(settings.mountpoint),
         cache_dir=_absolute(settings.cache_dir),
         log_file=settings.log_file and _absolute(settings.log_file),
+        metrics_file=settings.metrics_file and _absolute(settings.metrics_file),
     )
     _check_names(done)
     return done
@@ -238,7 +247,12 @@ def check_apart(settings: Settings) -> None:
     """SettingsInvalid where mounting would cover the daemon's own files: a daemon that looks for
     them in its own mount waits for itself for ever."""
     mountpoint = settings.mountpoint
-    for label, path in (("--cache-dir", settings.cache_dir), ("--log-file", settings.log_file)):
+    files = {
+        "--cache-dir": settings.cache_dir,
+        "--log-file": settings.log_file,
+        "--metrics-file": settings.metrics_file,
+    }
+    for label, path in files.items():
         if path is not None and path.is_relative_to(mountpoint):
             raise SettingsInvalid(f"{label}: {path} lies in the mountpoint {mountpoint}")
     if mountpoint.is_relative_to(settings.cache_dir):

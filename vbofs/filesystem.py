@@ -11,6 +11,7 @@ read-ahead, and ten thousand handles cost ten thousand counts.
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from .blocks.store import BlockStore
 from .catalog.tree import ROOT, Directory, File, Node, Symlink, Tree
 from .dataset import Dataset, Document
 from .errors import NoSuchName, VbofsError
+from .histogram import READ_BOUNDS, Histogram, HistogramStatistics
 from .model import Attrs, Blob, Extent
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,8 @@ class ReadStatistics:
     files: int
     reads: int
     bytes: int
+    failed: int
+    latency: HistogramStatistics
 
 
 class Filesystem:
@@ -77,7 +81,8 @@ class Filesystem:
         self._readers: dict[int, BlobReader] = {}
         self._chase = chase
         self._chased: LRUCache[str, list[Extent]] = LRUCache(4096)
-        self._reads = self._read_bytes = 0
+        self._reads = self._read_bytes = self._failed = 0
+        self._latency = Histogram(READ_BOUNDS)
         self._show_news()
 
     def __repr__(self) -> str:
@@ -85,7 +90,12 @@ class Filesystem:
 
     def statistics(self) -> ReadStatistics:
         return ReadStatistics(
-            self._handles.total(), len(self._readers), self._reads, self._read_bytes
+            self._handles.total(),
+            len(self._readers),
+            self._reads,
+            self._read_bytes,
+            self._failed,
+            self._latency.statistics(),
         )
 
     @property
@@ -238,7 +248,13 @@ class Filesystem:
 
     async def read(self, ino: int, offset: int, size: int) -> memoryview:
         """Bytes of an open file, fewer than *size* only at its end.  BlockUnavailable."""
-        content = await self._readers[ino].read(offset, size)
+        begun = time.perf_counter()
+        try:
+            content = await self._readers[ino].read(offset, size)
+        except VbofsError:
+            self._failed += 1
+            raise
+        self._latency.observe(time.perf_counter() - begun)
         self._reads += 1
         self._read_bytes += len(content)
         return content

@@ -27,6 +27,7 @@ from ..filesystem import Filesystem
 from ..remote.offline import OfflineObjectStore
 from ..remote.protocol import ObjectStore
 from ..remote.retrying import Retrying
+from . import exporter
 from .tower import Tower
 
 if TYPE_CHECKING:
@@ -63,14 +64,16 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
         keep_free=settings.keep_free,
         open_files=_most_files(),
     )
-    with _closing(_remote(settings)) as remote:
+    with exporter.opened(settings) as exported, _closing(_remote(settings)) as remote:
         retrying = Retrying(remote, settings.timeout)
-        impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
+        patience = min(settings.timeout, LISTING_TIMEOUT)
+        impatient = Retrying(remote, patience, retrying.outcomes)
         dataset = await Dataset.open(impatient, settings)
         async with trio.open_nursery() as nursery:
             fetcher = Fetcher(nursery, store, retrying, settings.connections)
             filesystem = Filesystem(dataset, store, fetcher, nursery, chase=settings.hdf5_chase)
-            tower = Tower(settings, dataset, store, fetcher, filesystem, [retrying, impatient])
+            remotes = [retrying, impatient]
+            tower = Tower(settings, dataset, store, fetcher, filesystem, remotes, exported)
             await _serve_kernel(tower, nursery, ready)
             nursery.cancel_scope.cancel()  # Read-ahead has no one left to read for.
 
@@ -106,8 +109,9 @@ async def _attend(
     mounted: Session, tower: Tower, nursery: trio.Nursery, ready: Callable[[str], None]
 ) -> None:
     mountpoint = tower.settings.mountpoint
-    await nursery.start(_unmount_on_signal, mountpoint)
+    await nursery.start(_unmount_on_signal, mountpoint, tower.exporter)
     await nursery.start(control.serve, mountpoint, tower.verbs())
+    nursery.start_soon(tower.exporter.run, tower.snapshot)
     nursery.start_soon(_announce, mounted, tower, ready)
     await mounted.serve()
     systemd.notify("STOPPING=1")
@@ -131,13 +135,17 @@ async def _announce(mounted: Session, tower: Tower, ready: Callable[[str], None]
 
 
 async def _unmount_on_signal(
-    mountpoint: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    mountpoint: Path,
+    exported: exporter.Exporter,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """The first signal unmounts, lazily: names go at once, the daemon with its last reader."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
         async for number in signals:
             log.info("%s: unmounting %s", signal.Signals(number).name, mountpoint)
+            exported.release()
             try:
                 await trio.to_thread.run_sync(lambda: mounts.unmount(mountpoint, lazy=True))
             except VbofsError as error:

@@ -15,6 +15,7 @@ from ..control.server import Verbs
 from ..dataset import Dataset
 from ..filesystem import Filesystem
 from ..remote.retrying import Retrying
+from .exporter import Exporter
 
 
 class Tower:
@@ -28,6 +29,7 @@ class Tower:
         fetcher: Fetcher,
         filesystem: Filesystem,
         remotes: list[Retrying],
+        exporter: Exporter,
     ) -> None:
         self.settings = settings
         self.dataset = dataset
@@ -35,6 +37,7 @@ class Tower:
         self.fetcher = fetcher
         self.filesystem = filesystem
         self.remotes = remotes
+        self.exporter = exporter
         self.since = time.time()
 
     def verbs(self) -> Verbs:
@@ -42,7 +45,11 @@ class Tower:
         return {"status": self.status, "refresh": self.refresh}
 
     async def status(self) -> dict[str, Any]:
-        """Everything that ``vbofs status`` shows; names are those of ``statistics()``."""
+        """Everything that ``vbofs status`` shows."""
+        return self.snapshot()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that is counted; names are those of ``statistics()``."""
         settings, dataset = self.settings, self.dataset
         return {
             "version": __version__,
@@ -63,6 +70,7 @@ class Tower:
                 **self.remotes[0].requests()._asdict(),
                 "retried": sum(remote.retries for remote in self.remotes),
             },
+            "remote": asdict(self.remotes[0].outcomes.statistics()),
             "blocks": asdict(self.fetcher.statistics()),
             "verifier": asdict(self.fetcher.verifier.statistics()),
             "readers": asdict(self.filesystem.statistics()),

@@ -14,9 +14,11 @@ from typing import TypeVar
 import tenacity
 import trio
 
-from ..errors import RemoteError
+from ..errors import RemoteError, VbofsError
 from ..model import Blob, Extent, ObjectVersion
+from .outcomes import Outcomes
 from .protocol import Listed, ObjectStore, Page, Requests, Sink
+from .waits import current
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +43,16 @@ class _Resumable:
 
 
 class Retrying:
-    """Wraps *store*; a request is tried again for *timeout* seconds at the most."""
+    """Wraps *store*; a request is tried again for *timeout* seconds at the most.
 
-    def __init__(self, store: ObjectStore, timeout: float) -> None:
+    What becomes of each attempt is noted in *outcomes*.
+    """
+
+    def __init__(
+        self, store: ObjectStore, timeout: float, outcomes: Outcomes | None = None
+    ) -> None:
         self._store = store
+        self.outcomes = outcomes or Outcomes()
         self._timeout = timeout
         self.retries = 0
 
@@ -59,16 +67,16 @@ class Retrying:
             if missing.size:
                 await self._store.fetch(blob, missing, resumable)
 
-        await self._until_deadline(rest)
+        await self._until_deadline(rest, "GET")
 
     async def head(self, version: ObjectVersion) -> Listed:
-        return await self._until_deadline(lambda: self._store.head(version))
+        return await self._until_deadline(lambda: self._store.head(version), "HEAD")
 
     async def page(
         self, prefix: str, *, marker: Mapping[str, str] | None = None, shallow: bool = False
     ) -> Page:
         return await self._until_deadline(
-            lambda: self._store.page(prefix, marker=marker, shallow=shallow)
+            lambda: self._store.page(prefix, marker=marker, shallow=shallow), "LIST"
         )
 
     def requests(self) -> Requests:
@@ -77,7 +85,7 @@ class Retrying:
     def distrust(self, version: ObjectVersion) -> None:
         self._store.distrust(version)
 
-    async def _until_deadline(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def _until_deadline(self, attempt: Callable[[], Awaitable[T]], operation: str) -> T:
         # tenacity's own clock is not trio's, and a test's trio has a clock of its own.
         deadline = trio.current_time() + self._timeout
         jitter = tenacity.wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)
@@ -100,13 +108,27 @@ class Retrying:
         )
 
         async def once() -> T:  # tenacity awaits only what was defined with async def.
-            return await attempt()
+            return await self._noted(attempt, operation)
 
         return await attempts(once)
+
+    async def _noted(self, attempt: Callable[[], Awaitable[T]], operation: str) -> T:
+        begun = trio.current_time()
+        current().attempts += 1
+        try:
+            answer = await attempt()
+        except VbofsError as error:
+            self.outcomes.note(operation, trio.current_time() - begun, error)
+            raise
+        self.outcomes.note(operation, trio.current_time() - begun)
+        return answer
 
     def _count(self, state: tenacity.RetryCallState) -> None:
         self.retries += 1
         error = state.outcome.exception() if state.outcome else None
+        waits = current()
+        waits.pauses += state.upcoming_sleep
+        waits.error = str(error)
         log.info("trying again in %.1f s: %s", state.upcoming_sleep, error)
 
 

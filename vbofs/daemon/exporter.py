@@ -1,0 +1,199 @@
+"""Offers metrics to Prometheus on a port, and to the node exporter in a file.
+
+The port is taken before anything is mounted, so that a bad one is said to whoever mounts.  It is
+answered by one thread, one request at a time, with a time-out: whatever asks, and however often,
+costs the mount no more than one snapshot of its counts per answer.  A file that cannot be written
+any more is said in the log; the mount goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import os
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from .. import metrics
+from ..config import Settings
+from ..errors import MetricsUnavailable
+
+log = logging.getLogger(__name__)
+
+Snapshot = Callable[[], dict[str, Any]]
+
+#: Seconds that a client may take for each piece of its request or of our answer.
+PATIENCE = 5.0
+
+
+class Exporter:
+    """What *settings* ask for: a port taken, a file that can be written, or neither."""
+
+    def __init__(self, server: _Server | None, file: Path | None, interval: float) -> None:
+        self._server = server
+        self._file = file
+        self._interval = interval
+        self._writing = trio.CancelScope()
+
+    async def run(self, snapshot: Snapshot) -> None:
+        """Offer what *snapshot* says, until cancelled.  Never raises anything else."""
+        try:
+            if self._server is not None:
+                self._server.begin(snapshot)
+            if self._file is not None:
+                with self._writing:
+                    await self._write_regularly(self._file, snapshot)
+        except Exception:  # This task's nursery is the mount's.
+            log.exception("metrics: a bug; the mount goes on without them")
+
+    async def _write_regularly(self, path: Path, snapshot: Snapshot) -> None:
+        try:
+            while True:
+                try:
+                    await trio.to_thread.run_sync(_write, path, snapshot())
+                except OSError as error:
+                    log.warning("the metrics file %s cannot be written: %s", path, error)
+                await trio.sleep(self._interval)
+        finally:
+            # What is said of a mount that is gone would be taken for true.
+            _remove(path)
+
+    def release(self) -> None:
+        """Let go of port and file: the mount's name is gone, and its next daemon wants them."""
+        self._writing.cancel()
+        if self._server is not None:
+            self._server.end()
+
+
+@contextlib.contextmanager
+def opened(settings: Settings) -> Iterator[Exporter]:
+    """Take the port and look at the file's directory.  MetricsUnavailable."""
+    if settings.metrics_file is not None:
+        _check(settings.metrics_file)
+    port = settings.metrics_port
+    server = _listening(settings.metrics_address, port) if port is not None else None
+    exporter = Exporter(server, settings.metrics_file, settings.metrics_interval)
+    try:
+        yield exporter
+    finally:
+        exporter.release()
+
+
+def _check(path: Path) -> None:
+    if path.suffix != ".prom":
+        raise MetricsUnavailable(f"--metrics-file: {path} must end in .prom to be looked at")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise MetricsUnavailable(f"--metrics-file: {path.parent} is no directory to write into")
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _write(path: Path, state: dict[str, Any]) -> None:
+    """Replace *path*; whoever reads it sees the old one or the new one, never a half."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(metrics.exposition([state]))
+        draft.chmod(0o644)  # The node exporter is another user.
+        os.replace(draft, path)
+    finally:
+        _remove(draft)
+
+
+# --- the port
+
+
+def _listening(address: str, port: int) -> _Server:
+    try:
+        version = ipaddress.ip_address(address).version
+    except ValueError as error:
+        raise MetricsUnavailable(f"--metrics-address: {address!r} is no IP address") from error
+    kind = _Server6 if version == 6 else _Server
+    try:
+        return kind((address, port), _Answer)
+    except (OSError, OverflowError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise MetricsUnavailable(
+            f"--metrics-port: cannot listen on {address} port {port}: {why}; name another port"
+        ) from error
+
+
+class _Server(HTTPServer):
+    """One thread; a crowd waits in the kernel's queue, and a long one is refused."""
+
+    request_queue_size = 16
+    snapshot: Snapshot
+    _thread: threading.Thread | None = None
+    _ended = False
+
+    def server_bind(self) -> None:
+        # HTTPServer's own asks the name service for our name, which may take for ever.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), 0
+
+    def begin(self, snapshot: Snapshot) -> None:
+        token = trio.lowlevel.current_trio_token()
+        self.snapshot = lambda: trio.from_thread.run_sync(snapshot, trio_token=token)
+        self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        # Not serve_forever: it wakes twice a second, and cannot be ended without waiting for it.
+        while not self._ended:
+            self.handle_request()
+        self.server_close()
+
+    def end(self) -> None:
+        """Stop listening at once; an answer that is under way is finished."""
+        if self._thread is None:
+            self.server_close()
+        elif not self._ended:
+            self._ended = True
+            self.socket.shutdown(socket.SHUT_RDWR)  # Wakes the thread, which closes.
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        log.debug("metrics: a client went away", exc_info=True)
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Answer(BaseHTTPRequestHandler):
+    timeout = PATIENCE
+    server: _Server
+
+    def do_GET(self) -> None:  # http.server's name for it.
+        if self.path.partition("?")[0] not in ("/metrics", "/"):
+            self.send_error(404)
+            return
+        try:
+            body = metrics.exposition([self.server.snapshot()])
+        except (trio.RunFinishedError, trio.Cancelled):
+            self.send_error(503)
+            return
+        except Exception:
+            log.exception("metrics: a bug; the mount goes on")
+            self.send_error(500)
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", metrics.CONTENT_TYPE)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def version_string(self) -> str:
+        return "vbofs"
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Scrapes are no events."""

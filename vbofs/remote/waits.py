@@ -1,0 +1,62 @@
+"""Where the time of one request goes: noted on its way down, read by who wonders why it took long.
+
+The note travels as a context variable, which trio hands on to the worker thread too, so that the
+seam to the remote says nothing about it and a store that notes nothing is no worse a store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from time import perf_counter
+
+
+@dataclass(slots=True)
+class Waits:
+    """Seconds that one request spent, so far: queued, without a free connection, without an answer,
+    between attempts; how often it was tried, and why it was tried again."""
+
+    queue: float = 0.0
+    connection: float = 0.0
+    server: float = 0.0
+    pauses: float = 0.0
+    attempts: int = 0
+    error: str = ""
+
+    def __str__(self) -> str:
+        parts = {
+            "in the queue": self.queue,
+            "for a connection": self.connection,
+            "for the server's answer": self.server,
+            "between attempts": self.pauses,
+        }
+        said = [f"{seconds:.1f} s {what}" for what, seconds in parts.items() if seconds >= 0.05]
+        if self.attempts > 1:
+            said.append(f"{self.attempts} attempts: {self.error}")
+        return ", ".join(said) or "the bytes came slowly"
+
+
+_current: ContextVar[Waits | None] = ContextVar("waits", default=None)
+
+
+def begin(waits: Waits) -> None:
+    """What this task asks for from now on is noted in *waits*."""
+    _current.set(waits)
+
+
+def current() -> Waits:
+    """The note of this task's request; one that nobody reads where nobody has begun one."""
+    return _current.get() or Waits()
+
+
+@contextlib.contextmanager
+def waiting_for(what: str) -> Iterator[None]:
+    """Add the time that passes in here to *what*, a field of the current note."""
+    waits = current()
+    begun = perf_counter()
+    try:
+        yield
+    finally:
+        setattr(waits, what, getattr(waits, what) + perf_counter() - begun)
