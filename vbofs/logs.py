@@ -108,10 +108,8 @@ def _journal(fields: dict[str, str]) -> JournalHandler | None:
         return None
     from logging_journald import JournaldTransport
 
-    try:
-        transport = JournaldTransport()
-    except OSError:
-        return None  # stderr leads there too.
+    # Unconnected: it addresses each event anew, and so survives a journald that is restarted.
+    transport = JournaldTransport(connected=False)
     transport.socket.settimeout(JOURNAL_PATIENCE)
     return JournalHandler(transport, fields)
 
@@ -150,6 +148,10 @@ class JournalHandler(logging.Handler):
         pairs = [(name, os.fsencode(value)) for name, value in fields.items()]
         with contextlib.suppress(OSError):  # A journal that is away or stuck costs lines only.
             self._transport.send(pairs)
+
+    def close(self) -> None:
+        self._transport.socket.close()
+        super().close()
 
 
 # --- what repeats itself
