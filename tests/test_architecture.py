@@ -19,7 +19,7 @@ FLOORS = [
     ["dataset", "blocks"],
     ["catalog", "remote"],
     ["config", "control", "kept", "logs", "metrics", "mounts", "systemd"],
-    ["histogram", "model"],
+    ["health", "histogram", "model"],
     ["errors"],
     ["_version"],
 ]
@@ -47,6 +47,7 @@ PURE = {
     "catalog",
     "model",
     "errors",
+    "health",
     "histogram",
     "blocks.extents",
     "blocks.hdf5",

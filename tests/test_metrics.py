@@ -28,7 +28,7 @@ STATE = {
     "releases": ["1.0.0", "1.0.1"],
     "left_out": {},
     "checked": 1.7e9,
-    "cache": {"used": 5, "limit": 10, "damaged": 1, "evicted": 2, "refused": 3},
+    "cache": {"refusing": False, "used": 5, "limit": 10, "damaged": 1, "evicted": 2, "refused": 3},
     "requests": {"get": 7, "head": 1, "list": 2, "received": 99, "retried": 4},
     "remote": {
         "errors": {"EndpointDown": 3},
@@ -160,6 +160,13 @@ def test_promtool_finds_nothing_to_complain_about():
 # --- the exporter
 
 
+def answering(state):
+    async def status():
+        return state
+
+    return status
+
+
 @pytest.fixture
 def port():
     with socket.socket() as probe:
@@ -182,7 +189,7 @@ async def scraped(port, request=b"GET /metrics HTTP/1.0\r\n\r\n", host="127.0.0.
 async def test_the_port_answers_with_what_is_counted_now(nursery, make_settings, port):
     state = dict(STATE)
     with exporter.opened(make_settings(metrics_port=port)) as offered:
-        nursery.start_soon(offered.run, lambda: state)
+        nursery.start_soon(offered.run, answering(state))
         first = await scraped(port)
         state["readers"] = STATE["readers"] | {"reads": 4321}
         assert b" 4321.0" not in first
@@ -195,7 +202,7 @@ async def test_when_it_is_released_the_port_is_free_at_once(nursery, make_settin
     settings = make_settings(metrics_port=port)
     for _ in range(3):
         with exporter.opened(settings) as offered:
-            nursery.start_soon(offered.run, lambda: STATE)
+            nursery.start_soon(offered.run, answering(STATE))
             assert b"vbofs_up" in await scraped(port)
             offered.release()
 
@@ -203,7 +210,7 @@ async def test_when_it_is_released_the_port_is_free_at_once(nursery, make_settin
 async def test_nonsense_and_silence_harm_nobody(nursery, make_settings, port, monkeypatch):
     monkeypatch.setattr(exporter._Answer, "timeout", 0.05)
     with exporter.opened(make_settings(metrics_port=port)) as offered:
-        nursery.start_soon(offered.run, lambda: STATE)
+        nursery.start_soon(offered.run, answering(STATE))
         silent = await trio.open_tcp_stream("127.0.0.1", port)
         for request, status in {
             b"POST /metrics HTTP/1.0\r\n\r\n": b" 501 ",
@@ -225,8 +232,12 @@ async def test_a_bug_in_a_count_is_logged_and_the_next_scrape_is_answered(
 ):
     expects_log("metrics: a bug; the mount goes on", times=1)
     states = [{"nonsense": 1}, STATE]
+
+    async def status():
+        return states.pop(0)
+
     with exporter.opened(make_settings(metrics_port=port)) as offered:
-        nursery.start_soon(offered.run, lambda: states.pop(0))
+        nursery.start_soon(offered.run, status)
         assert b" 500 " in await scraped(port)
         assert b"vbofs_up" in await scraped(port)
 
@@ -254,7 +265,7 @@ def test_an_address_that_is_none_or_not_ours_is_said(make_settings, port, addres
 
 async def test_the_other_loopback_will_do(nursery, make_settings, port):
     with exporter.opened(make_settings(metrics_port=port, metrics_address="::1")) as offered:
-        nursery.start_soon(offered.run, lambda: STATE)
+        nursery.start_soon(offered.run, answering(STATE))
         assert b"vbofs_up" in await scraped(port, host="::1")
 
 
@@ -275,7 +286,7 @@ async def test_the_file_is_written_whole_and_again(
     path = tmp_path / "vbo.prom"
     state = dict(STATE)
     with exporter.opened(make_settings(metrics_file=path, metrics_interval=30)) as offered:
-        nursery.start_soon(offered.run, lambda: state)
+        nursery.start_soon(offered.run, answering(state))
         await until(path.exists)
         assert b" 3.0\n" in path.read_bytes()
         state["readers"] = STATE["readers"] | {"reads": 4321}
@@ -294,7 +305,7 @@ async def test_a_file_that_cannot_be_written_any_more_is_said_and_tried_again(
     folder.mkdir()
     with exporter.opened(make_settings(metrics_file=folder / "vbo.prom")) as offered:
         folder.rmdir()
-        nursery.start_soon(offered.run, lambda: STATE)
+        nursery.start_soon(offered.run, answering(STATE))
         await until(lambda: any(one.seen for one in log_check.expected))
         folder.mkdir()
         await until((folder / "vbo.prom").exists)

@@ -65,6 +65,12 @@ def _truth(path: str, *, when: bool) -> Callable[[State], Samples]:
     ]
 
 
+def _sites(field: str, shown: Callable[[Any], float] = float) -> Callable[[State], Samples]:
+    return lambda state: [
+        (one["url"], shown(one[field])) for one in state.get("site_caches") or [] if field in one
+    ]
+
+
 TABLE = (
     Metric("vbofs_up", "gauge", "1 if the mount's daemon answers, 0 if it is dead or hangs.",
            lambda state: [("", float(state.get("state", "mounted") == "mounted"))]),
@@ -110,8 +116,10 @@ TABLE = (
            _by(disk="blocks.hits", flight="blocks.joined"), "tier"),
     Metric("vbofs_requested_blocks", "counter", "Blocks asked of S3: a read waited, or they were"
            " fetched ahead of one.",
-           _by(demand="blocks.demanded", chase="blocks.chased", read_ahead="blocks.read_ahead"),
-           "reason"),
+           _by(demand="blocks.demanded", chase="blocks.chased", read_ahead="blocks.read_ahead",
+               prefetch="blocks.prefetched"), "reason"),
+    Metric("vbofs_cache_up", "gauge", "1 if the cache disk takes blocks, 0 while it refuses them.",
+           _truth("cache.refusing", when=False)),
     Metric("vbofs_cache_bytes", "gauge", "Bytes of disk that the cache takes.",
            _one("cache.used")),
     Metric("vbofs_cache_limit_bytes", "gauge", "Bytes of disk that the cache may take.",
@@ -122,6 +130,15 @@ TABLE = (
            " they were fetched again.", _one("cache.damaged")),
     Metric("vbofs_cache_refused_blocks", "counter", "Blocks that the disk did not take.",
            _one("cache.refused")),
+    # --- the site's caches, where there are any
+    Metric("vbofs_site_cache_up", "gauge", "1 if the site's cache is asked, 0 while it is passed"
+           " by.", _sites("away", lambda away: float(not away)), "cache"),
+    Metric("vbofs_site_cache_requests", "counter", "Requests sent to the site's cache.",
+           _sites("requests"), "cache"),
+    Metric("vbofs_site_cache_received_bytes", "counter", "Bytes of bodies received from it.",
+           _sites("received"), "cache"),
+    Metric("vbofs_site_cache_failed_requests", "counter", "Requests that it failed.",
+           _sites("failed"), "cache"),
     # --- what was published
     Metric("vbofs_verified_files", "counter", "Whole files that matched their release's hash.",
            _one("verifier.verified")),

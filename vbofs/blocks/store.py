@@ -78,12 +78,8 @@ class BlockStore:
         return f"<BlockStore {self.folder}, {self._used} of {self._limit} bytes>"
 
     def statistics(self) -> StoreStatistics:
-        if self._used is None:
-            # Once: whoever asks every few seconds is not to pay for a look at every blob each time.
-            used = disk_usage(self.folder)
-            with self._lock:
-                self._used = used if self._used is None else self._used
-        return StoreStatistics(self._used, self._limit, self._damaged, self._evicted, self._refused)
+        used = self._used if self._used is not None else disk_usage(self.folder)
+        return StoreStatistics(used, self._limit, self._damaged, self._evicted, self._refused)
 
     def file(self, blob: Blob) -> BlobFile | None:
         """The blob's place on disk; None: the disk refuses, and all its blocks are misses."""

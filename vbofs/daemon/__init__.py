@@ -111,7 +111,7 @@ async def _attend(
     mountpoint = tower.settings.mountpoint
     await nursery.start(_unmount_on_signal, mountpoint, tower.exporter)
     await nursery.start(control.serve, mountpoint, tower.verbs())
-    nursery.start_soon(tower.exporter.run, tower.snapshot)
+    nursery.start_soon(tower.exporter.run, tower.status)
     nursery.start_soon(_announce, mounted, tower, ready)
     await mounted.serve()
     systemd.notify("STOPPING=1")

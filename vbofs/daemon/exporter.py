@@ -15,7 +15,7 @@ import os
 import socket
 import socketserver
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from ..errors import MetricsUnavailable
 
 log = logging.getLogger(__name__)
 
-Snapshot = Callable[[], dict[str, Any]]
+Status = Callable[[], Awaitable[dict[str, Any]]]
 
 #: Seconds that a client may take for each piece of its request or of our answer.
 PATIENCE = 5.0
@@ -43,22 +43,22 @@ class Exporter:
         self._interval = interval
         self._writing = trio.CancelScope()
 
-    async def run(self, snapshot: Snapshot) -> None:
-        """Offer what *snapshot* says, until cancelled.  Never raises anything else."""
+    async def run(self, status: Status) -> None:
+        """Offer what *status* says, until cancelled.  Never raises anything else."""
         try:
             if self._server is not None:
-                self._server.begin(snapshot)
+                self._server.begin(status)
             if self._file is not None:
                 with self._writing:
-                    await self._write_regularly(self._file, snapshot)
+                    await self._write_regularly(self._file, status)
         except Exception:  # This task's nursery is the mount's.
             log.exception("metrics: a bug; the mount goes on without them")
 
-    async def _write_regularly(self, path: Path, snapshot: Snapshot) -> None:
+    async def _write_regularly(self, path: Path, status: Status) -> None:
         try:
             while True:
                 try:
-                    await trio.to_thread.run_sync(_write, path, snapshot())
+                    await trio.to_thread.run_sync(_write, path, await status())
                 except OSError as error:
                     log.warning("the metrics file %s cannot be written: %s", path, error)
                 await trio.sleep(self._interval)
@@ -132,7 +132,7 @@ class _Server(HTTPServer):
     """One thread; a crowd waits in the kernel's queue, and a long one is refused."""
 
     request_queue_size = 16
-    snapshot: Snapshot
+    _status: Callable[[], dict[str, Any]]
     _thread: threading.Thread | None = None
     _ended = False
 
@@ -141,11 +141,15 @@ class _Server(HTTPServer):
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), 0
 
-    def begin(self, snapshot: Snapshot) -> None:
+    def begin(self, status: Status) -> None:
         token = trio.lowlevel.current_trio_token()
-        self.snapshot = lambda: trio.from_thread.run_sync(snapshot, trio_token=token)
+        self._status = lambda: trio.from_thread.run(status, trio_token=token)
         self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
         self._thread.start()
+
+    def body(self) -> bytes:
+        """The metrics of this moment; the daemon's own thread counts, this one writes."""
+        return metrics.exposition([self._status()])
 
     def _serve(self) -> None:
         # Not serve_forever: it wakes twice a second, and cannot be ended without waiting for it.
@@ -178,7 +182,7 @@ class _Answer(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         try:
-            body = metrics.exposition([self.server.snapshot()])
+            body = self.server.body()
         except (trio.RunFinishedError, trio.Cancelled):
             self.send_error(503)
             return

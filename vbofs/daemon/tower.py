@@ -45,11 +45,7 @@ class Tower:
         return {"status": self.status, "refresh": self.refresh}
 
     async def status(self) -> dict[str, Any]:
-        """Everything that ``vbofs status`` shows."""
-        return self.snapshot()
-
-    def snapshot(self) -> dict[str, Any]:
-        """Everything that is counted; names are those of ``statistics()``."""
+        """Everything that ``vbofs status`` shows; names are those of ``statistics()``."""
         settings, dataset = self.settings, self.dataset
         return {
             "version": __version__,
@@ -65,7 +61,11 @@ class Tower:
             "built": self.filesystem.built,
             "left_out": {m.release: m.flaw for m in dataset.listing.manifests if m.flaw},
             "checked": dataset.listing.checked,
-            "cache": {"dir": str(settings.cache_dir), **asdict(self.store.statistics())},
+            "cache": {
+                "dir": str(settings.cache_dir),
+                "refusing": self.store.takes_none,
+                **asdict(self.store.statistics()),
+            },
             "requests": {
                 **self.remotes[0].requests()._asdict(),
                 "retried": sum(remote.retries for remote in self.remotes),
