@@ -56,6 +56,7 @@ class Tower:
             "bucket": settings.bucket,
             "endpoint_url": settings.endpoint_url,
             "offline": settings.offline,
+            "log_file": str(settings.log_file) if settings.log_file else None,
             "releases": list(dataset.releases),
             "latest": dataset.latest,
             "built": self.filesystem.built,
