@@ -72,9 +72,9 @@ def _documents(patient: Patient, findings: Sequence[Finding]) -> Iterator[tuple[
         state = _status(mountpoint)
         yield f"status-{number}.json", _json(state)
         logs.add(Path(state.get("log_file") or default_log(mountpoint)))
-    for number, log in enumerate(sorted(logs), 1):
-        if said := last_lines(log, LOG_TAIL):
-            yield f"log-{number}.txt", f"{log}\n\n{said}"
+    said = {log: last_lines(log, LOG_TAIL) for log in sorted(logs)}
+    for number, log in enumerate(filter(said.get, said), 1):
+        yield f"log-{number}.txt", f"{log}\n\n{said[log]}"
 
 
 def _json(value: Any) -> str:
