@@ -171,7 +171,7 @@ def test_what_repeats_itself_is_said_once_and_then_how_often(repeats, timers, sa
     assert passed(repeats, *again) == ["away: x"]
     timers.go_off()
     (summary,) = said
-    assert summary.getMessage() == "39 times more in 60 s: away: x"
+    assert summary.getMessage() == "39 more like it in 60 s: away: x"
     assert summary.repeated == 39
     assert repeats.filter(summary)
 
@@ -211,6 +211,13 @@ def test_a_measurement_or_another_range_of_a_file_makes_no_other_event(repeats):
     assert len(passed(repeats, record("again in %.1f s: %s", 1.0, "503 for g bytes 0-9"))) == 1
 
 
+def test_who_logs_an_event_may_say_which_it_is(repeats):
+    events = [record("slow: %s", f"{n} attempts") for n in range(9)]
+    for event in events:
+        event.event = "slow read of f"
+    assert len(passed(repeats, *events)) == 1
+
+
 def test_a_bug_is_never_held_back(repeats):
     bugs = [record("a bug") for _ in range(3)]
     for bug in bugs:
@@ -239,7 +246,7 @@ def test_what_is_still_counted_is_said_at_the_end(written):
     logs.end()
     assert [line.rpartition("vbofs.test: ")[2] for line in lines()] == [
         "away",
-        "4 times more in 60 s: away",
+        "4 more like it in 0 s: away",
     ]
 
 

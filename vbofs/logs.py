@@ -159,7 +159,7 @@ class JournalHandler(logging.Handler):
 
 @dataclass
 class _Event:
-    until: float
+    began: float
     record: logging.LogRecord
     repeated: int = 0
 
@@ -191,10 +191,9 @@ class Repeats(logging.Filter):
             return True
         key = _key(record)
         with self._lock:
-            now = self._clock()
             event = self._events.get(key)
-            if event is None or (event.until <= now and not event.repeated):
-                self._remember(key, _Event(now + WINDOW, record))
+            if event is None or (self._is_past(event) and not event.repeated):
+                self._remember(key, _Event(self._clock(), record))
                 return True
             event.record, event.repeated = record, event.repeated + 1
             self._await_end()
@@ -202,8 +201,7 @@ class Repeats(logging.Filter):
 
     def _remember(self, key: object, event: _Event) -> None:
         if len(self._events) >= MOST_EVENTS:
-            now = self._clock()
-            for old in [k for k, e in self._events.items() if e.until <= now and not e.repeated]:
+            for old in [k for k, e in self._events.items() if self._is_past(e) and not e.repeated]:
                 del self._events[old]
         if len(self._events) < MOST_EVENTS:
             self._events[key] = event
@@ -219,16 +217,18 @@ class Repeats(logging.Filter):
     def flush(self, *, everything: bool = False) -> None:
         """Say how often those came that were counted, once their window has passed."""
         with self._lock:
-            now = self._clock()
             counted = {key: event for key, event in self._events.items() if event.repeated}
-            past = {k: e for k, e in counted.items() if everything or e.until <= now}
+            past = {k: e for k, e in counted.items() if everything or self._is_past(e)}
             for key in past:
                 del self._events[key]
             self._is_due = False
             if len(past) < len(counted):
                 self._await_end()
         for event in past.values():
-            self._emit(_summary(event))
+            self._emit(_summary(event, self._clock() - event.began))
+
+    def _is_past(self, event: _Event) -> bool:
+        return self._clock() - event.began >= WINDOW
 
 
 def end() -> None:
@@ -241,14 +241,16 @@ def end() -> None:
 
 
 def _key(record: logging.LogRecord) -> object:
+    if event := getattr(record, "event", None):  # Who logs it knows better.
+        return record.name, record.levelno, event
     args = record.args if isinstance(record.args, tuple) else (record.args,)
     kept = [_RANGE.sub("bytes", str(arg)) for arg in args if not isinstance(arg, float)]
     return record.name, record.levelno, _RANGE.sub("bytes", str(record.msg)), *kept
 
 
-def _summary(event: _Event) -> logging.LogRecord:
+def _summary(event: _Event, seconds: float) -> logging.LogRecord:
     record = event.record
-    said = f"{event.repeated} times more in {WINDOW:.0f} s: {record.getMessage()}"
+    said = f"{event.repeated} more like it in {seconds:.0f} s: {record.getMessage()}"
     summary = logging.LogRecord(
         record.name, record.levelno, record.pathname, record.lineno, said, None, None
     )

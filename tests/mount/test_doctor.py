@@ -44,7 +44,7 @@ def test_a_machine_that_is_well_has_no_problem(here):
     outcome = here.run("doctor", "--json")
     assert (outcome.status, outcome.err) == (0, ""), outcome
     found = findings(outcome)
-    assert "1 releases; latest is v1.0.0" in found["bucket"][0]["text"]
+    assert "has v1.0.0; latest is v1.0.0" in found["bucket"][0]["text"]
     assert "MB/s over 4 connections (3.1 MB)" in found["throughput"][0]["text"]
     assert found["clock"][0]["text"] == "right"
     assert not here.cache.exists()

@@ -36,6 +36,8 @@ def explained(blob: Blob, blocks: range, requests: list[Waits]) -> Iterator[None
                 extent.stop,
                 took,
                 max(requests, key=_seconds),
+                # In a network that is slow, one line a minute for each file.
+                extra={"event": f"slow read of {blob.ident}"},
             )
 
 

@@ -141,10 +141,8 @@ def bucket(patient: Patient) -> Iterator[Said]:
             yield warning(
                 f"v{document.release} is left out: {document.flaw}", "use another release"
             )
-    yield ok(
-        f"{patient.settings.bucket} has {len(dataset.releases)} releases; latest is"
-        f" v{dataset.latest}"
-    )
+    names = ", ".join(f"v{release}" for release in dataset.releases)
+    yield ok(f"{patient.settings.bucket} has {names}; latest is v{dataset.latest}")
 
 
 @asking
