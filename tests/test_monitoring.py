@@ -117,7 +117,7 @@ def test_every_metric_is_in_the_table_with_its_kind_and_its_meaning():
 
 
 def test_every_line_of_the_log_that_is_explained_is_one_that_is_logged():
-    words = []
+    words: list[str] = []
     for path in (ROOT / "vbofs").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):

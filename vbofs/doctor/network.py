@@ -18,6 +18,7 @@ import trio
 from ..config import Settings
 from ..dataset import Dataset
 from ..errors import ClockSkewed, VbofsError
+from ..health import duration
 from ..model import Blob, Extent
 from ..remote.protocol import Collected, Listed
 from ..remote.retrying import Retrying
@@ -121,7 +122,7 @@ def clock(patient: Patient) -> Iterator[Said]:
     if skew is None:
         yield ok("not compared: the endpoint does not say what time it is")
         return
-    text = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the endpoint's"
+    text = f"{duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} the endpoint's"
     if abs(skew) > REFUSED:
         yield problem(
             f"{text}: signatures and certificates are refused", "sudo timedatectl set-ntp true"
