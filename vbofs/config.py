@@ -156,6 +156,8 @@ def _checked(label: str, name: str, value: object) -> object:
             value = parse_size(value)
         elif name == "release":
             value = _release_names(value)
+        elif name == "log_format" and value not in ("text", "json"):
+            raise ValueError(f"{value!r} is neither text nor json")
         elif isinstance(value, os.PathLike):
             value = os.fspath(value)
         return msgspec.convert(value, FIELDS[name].type, strict=False, dec_hook=_path)

@@ -53,6 +53,7 @@ def value(text, name, **labels):
 def test_prometheus_reads_what_was_read(here, port):
     mounted = here.mount("--metrics-port", str(port))
     assert len((mounted / f"v1.0.0/{FILE}").read_bytes()) == SIZE
+    mounted.requests()  # Nothing is under way any more.
     text = scraped(port)
     assert value(text, "vbofs_read_bytes_total") == SIZE
     assert value(text, "vbofs_read_duration_seconds_count") == value(text, "vbofs_reads_total")
@@ -64,6 +65,10 @@ def test_prometheus_reads_what_was_read(here, port):
     assert value(text, "vbofs_process_resident_memory_bytes") > 20e6
     assert value(text, "vbofs_remote_up") == 1
     assert value(text, "vbofs_cache_up") == 1
+    # Being looked at costs no request.
+    assert value(scraped(port), "vbofs_received_bytes_total") == value(
+        text, "vbofs_received_bytes_total"
+    )
     exposed = {m.exposed for m in metrics.TABLE if not m.name.startswith("vbofs_site_")}
     names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert exposed | set(metrics.PROCESS) <= names

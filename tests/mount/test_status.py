@@ -120,6 +120,8 @@ def test_in_a_pipe_status_has_no_colour_and_one_line_per_fact(here):
     assert lines[0] == f"{mounted.path}  visual-behavior-ophys  mounted"
     assert all(line.startswith("  ") for line in lines[1:])
     assert not any("\x1b" in line for line in lines)
+    # Nor does a terminal of another century end it.
+    assert "....." in here.run("status", str(mounted.path), PYTHONIOENCODING="latin-1").out
 
 
 def test_watch_goes_on_with_rates_until_it_is_interrupted(here):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -88,8 +89,8 @@ def _identity(state: State, now: float) -> Iterator[Row]:
 def _cache(state: State) -> Iterator[Row]:
     cache = state["cache"]
     share = min(1.0, cache["used"] / cache["limit"]) if cache["limit"] else 0.0
-    bar = "█" * round(share * BAR)
-    filled = f"{bar:░<{BAR}} {share:.0%}"
+    full, empty = "█░" if (sys.stdout.encoding or "").lower().startswith("utf") else "#."
+    filled = f"{full * round(share * BAR):{empty}<{BAR}} {share:.0%}"
     evicted = f"; {size(cache['evicted'])} evicted" if cache["evicted"] else ""
     yield Row(
         "cache",

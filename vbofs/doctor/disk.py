@@ -109,4 +109,4 @@ def speed(patient: Patient) -> Iterator[Said]:
 
 def _nearest(path: Path) -> Path:
     """*path*, or what is there of the way to it."""
-    return next(place for place in (path, *path.parents) if place.exists())
+    return next(place for place in (path, *path.parents) if place.is_dir())

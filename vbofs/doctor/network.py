@@ -51,7 +51,11 @@ def asking(check: Check) -> Check:
         elif patient.cut_off:
             yield warning("not asked: there is no way to the bucket")
         else:
-            yield from check(patient)
+            try:
+                yield from check(patient)
+            except VbofsError:
+                patient.cut_off = True
+                raise
 
     return asked
 
