@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from tests.conftest import PROJECT
+from vbofs.blocks.extents import BLOCK_SIZE
 from vbofs.blocks.fetcher import Fetcher
 from vbofs.errors import AccessDenied, BlockUnavailable, EndpointDown, RemoteError
 from vbofs.remote.outcomes import Outcomes
@@ -54,7 +55,7 @@ async def fetch(nursery, store, memory, put):
 async def test_a_slow_read_names_file_range_and_time(autojump_clock, fetch, said):
     await fetch(7.0)
     (line,) = said()
-    assert line.startswith(f"slow read of {PROJECT}/file bytes 0-131072: 7.0 s; its request: ")
+    assert line.startswith(f"slow read of {PROJECT}/file bytes 0-{BLOCK_SIZE}: 7.0 s; its request: ")
 
 
 async def test_a_read_that_is_not_slow_says_nothing(autojump_clock, fetch, said):
@@ -79,7 +80,7 @@ async def test_a_slow_read_that_fails_says_so_too(autojump_clock, fetch, said):
 async def test_a_read_that_waited_in_the_queue_says_so(
     nursery, store, memory, put, said, autojump_clock
 ):
-    blob, _ = put(4 * 131072)
+    blob, _ = put(4 * BLOCK_SIZE)
     fetcher = Fetcher(nursery, store, Slow(memory, 4.0), 1)
     async with trio.open_nursery() as readers:
         for block in range(3):
