@@ -186,7 +186,8 @@ async def scraped(port, request=b"GET /metrics HTTP/1.0\r\n\r\n", host="127.0.0.
     return answer
 
 
-async def test_the_port_answers_with_what_is_counted_now(nursery, make_settings, port):
+async def test_the_port_answers_with_what_is_counted_now(nursery, make_settings, port, monkeypatch):
+    monkeypatch.setattr(exporter, "FRESH", 0.0)
     state = dict(STATE)
     with exporter.opened(make_settings(metrics_port=port)) as offered:
         nursery.start_soon(offered.run, answering(state))
@@ -196,6 +197,23 @@ async def test_the_port_answers_with_what_is_counted_now(nursery, make_settings,
         assert b" 4321.0" in await scraped(port)
     assert first.startswith(b"HTTP/1.0 200 OK\r\n")
     assert b"text/plain; version=0.0.4" in first
+
+
+async def test_whoever_asks_without_end_gets_the_same_answer_for_a_moment(
+    nursery, make_settings, port
+):
+    asked = 0
+
+    async def status():
+        nonlocal asked
+        asked += 1
+        return STATE
+
+    with exporter.opened(make_settings(metrics_port=port)) as offered:
+        nursery.start_soon(offered.run, status)
+        begun = time.monotonic()
+        answers = {(await scraped(port)).partition(b"\r\n\r\n")[2] for _ in range(20)}
+        assert len(answers) == asked <= 2 + (time.monotonic() - begun) / exporter.FRESH
 
 
 async def test_when_it_is_released_the_port_is_free_at_once(nursery, make_settings, port):

@@ -55,7 +55,9 @@ async def fetch(nursery, store, memory, put):
 async def test_a_slow_read_names_file_range_and_time(autojump_clock, fetch, said):
     await fetch(7.0)
     (line,) = said()
-    assert line.startswith(f"slow read of {PROJECT}/file bytes 0-{BLOCK_SIZE}: 7.0 s; its request: ")
+    assert line.startswith(
+        f"slow read of {PROJECT}/file bytes 0-{BLOCK_SIZE}: 7.0 s; its request: "
+    )
 
 
 async def test_a_read_that_is_not_slow_says_nothing(autojump_clock, fetch, said):

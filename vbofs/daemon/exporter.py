@@ -15,6 +15,7 @@ import os
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -32,6 +33,9 @@ Status = Callable[[], Awaitable[dict[str, Any]]]
 
 #: Seconds that a client may take for each piece of its request or of our answer.
 PATIENCE = 5.0
+#: Seconds for which an answer is given again: any user of the machine may ask without end, and
+#: making one takes milliseconds from the readers.
+FRESH = 1.0
 
 
 class Exporter:
@@ -135,6 +139,8 @@ class _Server(HTTPServer):
     _status: Callable[[], dict[str, Any]]
     _thread: threading.Thread | None = None
     _ended = False
+    _body = b""
+    _made_at = -FRESH
 
     def server_bind(self) -> None:
         # HTTPServer's own asks the name service for our name, which may take for ever.
@@ -149,7 +155,10 @@ class _Server(HTTPServer):
 
     def body(self) -> bytes:
         """The metrics of this moment; the daemon's own thread counts, this one writes."""
-        return metrics.exposition([self._status()])
+        if time.monotonic() - self._made_at >= FRESH:
+            self._body = metrics.exposition([self._status()])
+            self._made_at = time.monotonic()
+        return self._body
 
     def _serve(self) -> None:
         # Not serve_forever: it wakes twice a second, and cannot be ended without waiting for it.

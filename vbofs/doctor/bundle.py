@@ -63,7 +63,8 @@ def _documents(patient: Patient, findings: Sequence[Finding]) -> Iterator[tuple[
     yield "findings.json", _json([finding._asdict() for finding in findings])
     yield "settings.json", _json(_settings(patient))
     yield "versions.txt", "\n".join(_versions()) + "\n"
-    yield "mounts.txt", _text(Path("/proc/self/mountinfo"))
+    lines = _text(Path("/proc/self/mountinfo")).splitlines(keepends=True)
+    yield "mounts.txt", "".join(line for line in lines if " - fuse" in line)
     yield "limits.txt", _text(Path("/proc/self/limits"))
     settings = patient.settings
     logs = {settings.log_file or default_log(settings.mountpoint)}

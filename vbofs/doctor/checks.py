@@ -31,8 +31,8 @@ CHECKS: Mapping[str, Check] = {
     "settings": settings,
     "python": machine.python,
     "packages": machine.packages,
+    "/dev/fuse": machine.device,  # Opening it loads the module.
     "kernel": machine.kernel,
-    "/dev/fuse": machine.device,
     "fusermount3": machine.fusermount,
     "other users": machine.other_users,
     "descriptors": machine.descriptors,

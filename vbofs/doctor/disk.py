@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .. import mounts
-from ..blocks.store import open_store
+from ..blocks.store import FREE_SHARE, open_store
 from ..daemon.background import default_log
 from .finding import Patient, Said, ok, problem, warning
 
@@ -53,7 +53,7 @@ def space(patient: Patient) -> Iterator[Said]:
     folder = _nearest(patient.settings.cache_dir)
     usage, facts = shutil.disk_usage(folder), os.statvfs(folder)
     keep_free = patient.settings.keep_free
-    kept = usage.total // 20 if keep_free is None else keep_free
+    kept = usage.total // FREE_SHARE if keep_free is None else keep_free
     text = f"{usage.free / 1000**3:.1f} GB of {usage.total / 1000**3:.1f} are free on {folder}"
     cure = "make room, or use --cache-dir on another disk"
     if usage.free < 1 << 20:

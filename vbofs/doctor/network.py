@@ -158,7 +158,7 @@ def throughput(patient: Patient) -> Iterator[Said]:
     if size:
         text += f", {rate / 1000**2:,.1f} MB/s over {STREAMS} connections ({size / 1000**2:.1f} MB)"
     if seconds > SLOW_ANSWER or (size >= 1 << 20 and rate < SLOW_BYTES):
-        yield warning(f"{text}: reads will be slow", "mtr -w the endpoint; use a site's cache")
+        yield warning(f"{text}: reads will be slow", f"mtr -rw {_first_hop(patient.settings)[0]}")
     else:
         yield ok(text)
 
