@@ -225,6 +225,14 @@ async def test_when_it_is_released_the_port_is_free_at_once(nursery, make_settin
             offered.release()
 
 
+async def test_one_that_is_released_before_it_runs_stays_silent(nursery, make_settings, port):
+    with exporter.opened(make_settings(metrics_port=port)) as offered:
+        offered.release()
+        await offered.run(answering(STATE))
+        with pytest.raises(OSError, match="connect"):
+            await trio.open_tcp_stream("127.0.0.1", port)
+
+
 async def test_nonsense_and_silence_harm_nobody(nursery, make_settings, port, monkeypatch):
     monkeypatch.setattr(exporter._Answer, "timeout", 0.05)
     with exporter.opened(make_settings(metrics_port=port)) as offered:

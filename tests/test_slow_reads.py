@@ -101,6 +101,18 @@ def test_a_note_says_what_took_time_and_leaves_out_the_rest():
     assert str(Waits(attempts=1)) == "the bytes came slowly"
 
 
+def test_what_it_waits_for_at_the_moment_counts():
+    waits = Waits()
+    begin(waits)
+    waits.server = 1.0
+    with waiting_for("server"):
+        waits.doing = "server", waits.doing[1] - 2.0
+        assert str(waits) == "3.0 s for the server's answer"
+    assert round(waits.server) == 3
+    assert waits.doing is None
+    assert round(waits.total()) == 3
+
+
 async def test_the_note_is_each_tasks_own_and_goes_with_it_into_a_thread():
     async def one(waits):
         begin(waits)

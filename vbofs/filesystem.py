@@ -44,7 +44,10 @@ LATEST = "latest"
 
 @dataclass(frozen=True)
 class ReadStatistics:
-    """*handles* and *files* are open now; the others count since the daemon began."""
+    """*handles* and *files* are open now; the others count since the daemon began.
+
+    *reads*, *bytes* and *latency* are of reads that were answered, *failed* of the others.
+    """
 
     handles: int
     files: int

@@ -35,11 +35,7 @@ def explained(blob: Blob, blocks: range, requests: list[Waits]) -> Iterator[None
                 extent.start,
                 extent.stop,
                 took,
-                max(requests, key=_seconds),
+                max(requests, key=Waits.total),
                 # In a network that is slow, one line a minute for each file.
                 extra={"event": f"slow read of {blob.ident}"},
             )
-
-
-def _seconds(waits: Waits) -> float:
-    return waits.queue + waits.connection + waits.server + waits.pauses

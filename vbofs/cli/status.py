@@ -113,7 +113,10 @@ def _watch(path: Path | None, interval: float) -> None:
     console = _console()
     before: list[dict[str, Any]] = []
     looked = time.monotonic()
-    with Live(console=console, auto_refresh=False) as live:
+    # Nobody else prints, and rich's stand-in for stdout does not know what it can print.
+    with Live(
+        console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+    ) as live:
         while True:
             states, now = states_of(path), time.monotonic()
             screen = _screen(states, before, now - looked)

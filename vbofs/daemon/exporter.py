@@ -2,8 +2,8 @@
 
 The port is taken before anything is mounted, so that a bad one is said to whoever mounts.  It is
 answered by one thread, one request at a time, with a time-out: whatever asks, and however often,
-costs the mount no more than one snapshot of its counts per answer.  A file that cannot be written
-any more is said in the log; the mount goes on.
+costs the mount no more than one look at its counts a second.  A file that cannot be written any
+more is said in the log; the mount goes on.
 """
 
 from __future__ import annotations
@@ -148,6 +148,8 @@ class _Server(HTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), 0
 
     def begin(self, status: Status) -> None:
+        if self._ended:
+            return  # Somebody unmounts already.
         token = trio.lowlevel.current_trio_token()
         self._status = lambda: trio.from_thread.run(status, trio_token=token)
         self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
@@ -168,11 +170,14 @@ class _Server(HTTPServer):
 
     def end(self) -> None:
         """Stop listening at once; an answer that is under way is finished."""
+        if self._ended:
+            return
+        self._ended = True
         if self._thread is None:
             self.server_close()
-        elif not self._ended:
-            self._ended = True
-            self.socket.shutdown(socket.SHUT_RDWR)  # Wakes the thread, which closes.
+        else:
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)  # Wakes the thread, which closes.
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.debug("metrics: a client went away", exc_info=True)

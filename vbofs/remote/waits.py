@@ -16,7 +16,10 @@ from time import perf_counter
 @dataclass(slots=True)
 class Waits:
     """Seconds that one request spent, so far: queued, without a free connection, without an answer,
-    between attempts; how often it was tried, and why it was tried again."""
+    between attempts; how often it was tried, and why it was tried again.
+
+    *doing*: what it waits for at the moment, and since when; a reader may give up meanwhile.
+    """
 
     queue: float = 0.0
     connection: float = 0.0
@@ -24,20 +27,32 @@ class Waits:
     pauses: float = 0.0
     attempts: int = 0
     error: str = ""
+    doing: tuple[str, float] | None = None
+
+    def seconds(self, what: str) -> float:
+        """Of one of the fields, with what is still going on."""
+        so_far: float = getattr(self, what)
+        if self.doing is not None and self.doing[0] == what:
+            so_far += perf_counter() - self.doing[1]
+        return so_far
+
+    def total(self) -> float:
+        return sum(map(self.seconds, _WORDS))
 
     def __str__(self) -> str:
-        parts = {
-            "in the queue": self.queue,
-            "for a connection": self.connection,
-            "for the server's answer": self.server,
-            "between attempts": self.pauses,
-        }
-        said = [f"{seconds:.1f} s {what}" for what, seconds in parts.items() if seconds >= 0.05]
+        parts = {words: self.seconds(what) for what, words in _WORDS.items()}
+        said = [f"{seconds:.1f} s {words}" for words, seconds in parts.items() if seconds >= 0.05]
         if self.attempts > 1:
             said.append(f"{self.attempts} attempts: {self.error}")
         return ", ".join(said) or "the bytes came slowly"
 
 
+_WORDS = {
+    "queue": "in the queue",
+    "connection": "for a connection",
+    "server": "for the server's answer",
+    "pauses": "between attempts",
+}
 _current: ContextVar[Waits | None] = ContextVar("waits", default=None)
 
 
@@ -55,8 +70,9 @@ def current() -> Waits:
 def waiting_for(what: str) -> Iterator[None]:
     """Add the time that passes in here to *what*, a field of the current note."""
     waits = current()
-    begun = perf_counter()
+    waits.doing = what, perf_counter()
     try:
         yield
     finally:
-        setattr(waits, what, getattr(waits, what) + perf_counter() - begun)
+        setattr(waits, what, waits.seconds(what))
+        waits.doing = None
