@@ -31,11 +31,17 @@ def test_a_mount_that_is_well_has_no_ailment():
 
 def test_a_lost_network_is_said_with_its_age_and_its_reason():
     remote = STATE["remote"] | {"failing_since": NOW - 240, "failing": "nothing answers"}
-    (first, *_) = ailments(WELL | {"remote": remote}, NOW)
+    (first, *_) = ailments(WELL | {"remote": remote, "network": {"away_since": NOW - 240}}, NOW)
     assert first.grave
     assert first.text == (
         "the network is lost for 4 min: only what is cached can be read (nothing answers)"
     )
+
+
+def test_a_server_that_answers_with_errors_only_is_said():
+    remote = STATE["remote"] | {"failing_since": NOW - 240, "failing": "503 SlowDown"}
+    (first, *_) = ailments(WELL | {"remote": remote, "network": {"away_since": None}}, NOW)
+    assert first.text == "every request fails for 4 min (503 SlowDown)"
 
 
 def test_offline_is_what_was_asked_for_and_no_loss():

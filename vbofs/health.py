@@ -41,15 +41,17 @@ def _absent(state: State) -> Ailment:
 
 def _network(state: State, now: float) -> Iterator[Ailment]:
     remote = state.get("remote", {})
-    since = remote.get("failing_since", 0)
+    away_since = state.get("network", {}).get("away_since")
+    failing_since, failing = remote.get("failing_since"), remote.get("failing", "")
     if state.get("offline"):
         yield Ailment("offline, as asked: only what is cached can be read", False)
-    elif since:
+    elif away_since:
+        age = duration(now - away_since)
         yield Ailment(
-            f"the network is lost for {duration(now - since)}: only what is cached can be read"
-            f" ({remote.get('failing', '')})",
-            True,
+            f"the network is lost for {age}: only what is cached can be read ({failing})", True
         )
+    elif failing_since:
+        yield Ailment(f"every request fails for {duration(now - failing_since)} ({failing})", True)
     away = [one["url"] for one in state.get("site_caches") or [] if one.get("away")]
     if away:
         yield Ailment(f"passed by, for they do not answer: {', '.join(away)}", False)

@@ -34,6 +34,7 @@ from ..model import Blob
 from ..remote.protocol import ObjectStore
 from ..remote.waits import Waits, begin
 from .blobfile import BlobFile
+from .budget import USUAL, Budget, Shares
 from .extents import BLOCK_SIZE, runs, span
 from .slow import explained
 from .store import BlockStore
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds after the last read when readers are taken to have come to rest.
 REST = 1.0
+#: Chases that may wait for memory; each is a task, and what they want is a guess.
+MOST_CHASES = 256
 #: Bytes of a request that are gathered before they are kept, and seconds for which a block that
 #: nobody waits for may lie there: a pwrite(2) and a look at the map for each block cost more than
 #: its checksum.
@@ -105,10 +108,16 @@ class FetcherStatistics:
 
 
 class Fetcher:
-    """Brings blocks from *remote* into *store*, with up to *connections* requests at once."""
+    """Brings blocks from *remote* into *store*, with up to *connections* requests at once, and no
+    more memory than *shares* say."""
 
     def __init__(
-        self, nursery: trio.Nursery, store: BlockStore, remote: ObjectStore, connections: int
+        self,
+        nursery: trio.Nursery,
+        store: BlockStore,
+        remote: ObjectStore,
+        connections: int,
+        shares: Shares = USUAL,
     ) -> None:
         self._nursery = nursery
         self._store = store
@@ -116,6 +125,11 @@ class Fetcher:
         self._connections = connections
         # A quarter is kept for demand, but there is read-ahead even on one connection.
         self._unhurried = max(1, connections - max(1, connections // 4))
+        # A read holds its blocks and, for a moment, the answer made of them.
+        self._memory = {Priority.DEMAND: (Budget(shares.reads), 2 * BLOCK_SIZE)}
+        self._chases = Budget(shares.chases), BLOCK_SIZE
+        # More than that fetched ahead would be evicted again before it is read.
+        self._most_ahead = min(shares.ahead, max(1, store.limit // 4 // BLOCK_SIZE))
         self._flights: dict[tuple[str, int], Flight] = {}
         self._queue: list[_Request] = []
         self._flying: list[_Request] = []
@@ -156,6 +170,13 @@ class Fetcher:
         """
         if self.verifier.is_condemned(blob):
             raise BlockUnavailable(f"{blob.version.key}: its bytes are not those of its release")
+        budget, each = self._memory.get(priority, self._chases)
+        async with budget.lent(len(blocks) * each):
+            return await self._had(blob, blocks, ahead, priority)
+
+    async def _had(
+        self, blob: Blob, blocks: range, ahead: range, priority: Priority
+    ) -> dict[int, bytes]:
         missing = self._missing(blob, blocks)
         self._request(blob, missing, priority)
         waited = {block: self._flights[blob.ident, block] for block in missing}
@@ -176,12 +197,23 @@ class Fetcher:
         return {block: f.content for block, f in waited.items() if f.content is not None}
 
     def want(self, blob: Blob, blocks: range) -> None:
-        """Have *blocks* fetched some time; those on their way already are left as they are."""
+        """Have *blocks* fetched some time; those on their way already are left as they are.
+
+        Of all that everybody wants ahead there is a limit: what is beyond it, its reader will ask
+        for himself."""
+        room = self._most_ahead - len(self._flights)
+        if not blocks or room <= 0:
+            return
         file = self._store.file(blob)
         if file is None or self._store.takes_none:
             return  # With nowhere to keep them, they would be thrown away and fetched again.
         missing = [b for b in file.missing(blocks) if (blob.ident, b) not in self._flights]
-        self._request(blob, missing, Priority.READ_AHEAD)
+        self._request(blob, missing[:room], Priority.READ_AHEAD)
+
+    @property
+    def may_chase(self) -> bool:
+        """Whether another guess at what a reader will want has a chance to be in time."""
+        return self._chases[0].waiting < MOST_CHASES
 
     def note_read(self) -> None:
         """Somebody reads, if only what is here: what can wait for him does."""

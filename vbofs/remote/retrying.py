@@ -7,6 +7,7 @@ class says so.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
@@ -16,9 +17,10 @@ import trio
 
 from ..errors import RemoteError, VbofsError
 from ..model import Blob, Extent, ObjectVersion
+from .network import UNREACHABLE, Network
 from .outcomes import Outcomes
 from .protocol import Listed, ObjectStore, Page, Requests, Sink
-from .waits import current
+from .waits import current, waiting_for
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +45,23 @@ class _Resumable:
 
 
 class Retrying:
-    """Wraps *store*; a request is tried again for *timeout* seconds at the most.
+    """Wraps *store*; a request that fails is tried again for *timeout* seconds at the most.
 
-    What becomes of each attempt is noted in *outcomes*.
+    *network*: what is known of the way there, shared with others who go it; what becomes of each
+    attempt is noted in *outcomes*.
     """
 
     def __init__(
-        self, store: ObjectStore, timeout: float, outcomes: Outcomes | None = None
+        self,
+        store: ObjectStore,
+        timeout: float,
+        network: Network | None = None,
+        outcomes: Outcomes | None = None,
     ) -> None:
         self._store = store
         self.outcomes = outcomes or Outcomes()
         self._timeout = timeout
+        self.network = network or Network(timeout)
         self.retries = 0
 
     def __repr__(self) -> str:
@@ -67,7 +75,7 @@ class Retrying:
             if missing.size:
                 await self._store.fetch(blob, missing, resumable)
 
-        await self._until_deadline(rest, "GET")
+        await self._until_deadline(rest, "GET", lambda: bool(resumable.poured))
 
     async def head(self, version: ObjectVersion) -> Listed:
         return await self._until_deadline(lambda: self._store.head(version), "HEAD")
@@ -85,18 +93,31 @@ class Retrying:
     def distrust(self, version: ObjectVersion) -> None:
         self._store.distrust(version)
 
-    async def _until_deadline(self, attempt: Callable[[], Awaitable[T]], operation: str) -> T:
+    async def _until_deadline(
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        operation: str,
+        has_begun: Callable[[], bool] = lambda: False,
+    ) -> T:
         # tenacity's own clock is not trio's, and a test's trio has a clock of its own.
         deadline = trio.current_time() + self._timeout
         jitter = tenacity.wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)
 
         def wait(state: tenacity.RetryCallState) -> float:
-            # Never past the half of what is left: a network that is back shortly before the
+            nonlocal deadline
+            if state.attempt_number == 1 and has_begun():
+                # The time in which bytes came is not the time in which it failed.
+                deadline = trio.current_time() + self._timeout
+            # The next attempt waits for the network, not for itself.
+            if _was_not_reached(state):
+                return 0
+            # Never past the half of what is left: a server that is back shortly before the
             # deadline is to be found back.
             return min(jitter(state), (deadline - trio.current_time()) / 2)
 
         def expired(state: tenacity.RetryCallState) -> bool:
-            return deadline - trio.current_time() <= 2 * FIRST_WAIT
+            in_vain = self.network.is_lost and _was_not_reached(state)
+            return in_vain or deadline - trio.current_time() <= 2 * FIRST_WAIT
 
         attempts = tenacity.AsyncRetrying(
             sleep=trio.sleep,
@@ -107,8 +128,11 @@ class Retrying:
             reraise=True,
         )
 
-        async def once() -> T:  # tenacity awaits only what was defined with async def.
-            return await self._noted(attempt, operation)
+        async def once() -> T:
+            async with contextlib.AsyncExitStack() as turn:
+                with waiting_for("network"):
+                    await turn.enter_async_context(self.network.attempt(deadline))
+                return await self._noted(attempt, operation)
 
         return await attempts(once)
 
@@ -130,6 +154,10 @@ class Retrying:
         waits.pauses += state.upcoming_sleep
         waits.error = str(error)
         log.info("trying again in %.1f s: %s", state.upcoming_sleep, error)
+
+
+def _was_not_reached(state: tenacity.RetryCallState) -> bool:
+    return state.outcome is not None and isinstance(state.outcome.exception(), UNREACHABLE)
 
 
 def _worth_retrying(error: BaseException) -> bool:

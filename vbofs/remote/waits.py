@@ -15,13 +15,14 @@ from time import perf_counter
 
 @dataclass(slots=True)
 class Waits:
-    """Seconds that one request spent, so far: queued, without a free connection, without an answer,
-    between attempts; how often it was tried, and why it was tried again.
+    """Seconds that one request spent, so far: queued, without a network, without a free connection,
+    without an answer, between attempts; how often it was tried, and why it was tried again.
 
     *doing*: what it waits for at the moment, and since when; a reader may give up meanwhile.
     """
 
     queue: float = 0.0
+    network: float = 0.0
     connection: float = 0.0
     server: float = 0.0
     pauses: float = 0.0
@@ -49,6 +50,7 @@ class Waits:
 
 _WORDS = {
     "queue": "in the queue",
+    "network": "for the network to come back",
     "connection": "for a connection",
     "server": "for the server's answer",
     "pauses": "between attempts",
