@@ -119,6 +119,13 @@ def test_few_descriptors_are_a_warning(patient, monkeypatch):
     assert "LimitNOFILE" in said.cure
 
 
+def test_less_memory_than_the_daemon_may_take_is_a_warning(make_settings):
+    (said,) = machine.memory(Patient(make_settings(memory="900T")))
+    assert said.verdict == "warning"
+    (said,) = machine.memory(Patient(make_settings(memory="128M")))
+    assert said.verdict == "ok"
+
+
 @pytest.mark.parametrize(
     ("options", "url"),
     [

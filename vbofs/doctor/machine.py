@@ -22,8 +22,6 @@ PACKAGES = ("pyfuse3", "trio", "boto3", "urllib3", "msgspec", "xxhash")
 LARGE_REQUESTS = (4, 20)
 #: Two for each blob that is read at once, and 128 for other things; a busy node reads 500.
 DESCRIPTORS = 1024
-#: Bytes that a daemon takes, with room for its reads under way.
-MEMORY = 300 * 1000**2
 
 
 def python(patient: Patient) -> Iterator[Said]:
@@ -119,10 +117,13 @@ def descriptors(patient: Patient) -> Iterator[Said]:
 
 def memory(patient: Patient) -> Iterator[Said]:
     """What is left for the daemon."""
-    available = _available()
+    available, wanted = _available(), patient.settings.memory
     text = f"{available / 1000**2:,.0f} MB can be had"
-    if available < MEMORY:
-        yield warning(f"only {text}; a daemon takes up to {MEMORY / 1000**2:.0f}", "free -m")
+    if available < wanted:
+        yield warning(
+            f"only {text}, and the daemon may take {wanted / 1000**2:,.0f}",
+            "make room (free -m), or use a smaller --memory",
+        )
     else:
         yield ok(text)
 
