@@ -73,12 +73,19 @@ def test_files_that_are_not_what_was_published_and_manifests_left_out_are_said()
 
 @pytest.mark.parametrize(
     ("state", "words"),
-    [("dead", "has died"), ("hanging", "does not answer"), ("not yours", "says nothing")],
+    [("dead", "has died"), ("hanging", "does not answer"), ("not yours", "protocol 2")],
 )
 def test_a_mount_without_a_daemon_says_why(state, words):
-    (only,) = ailments(DEAD | {"state": state}, NOW)
+    absent = DEAD | {"state": state, "error": "the daemon speaks protocol 2"}
+    (only,) = ailments(absent, NOW)
     assert words in only.text
-    assert words in screen(DEAD | {"state": state})
+    assert words in screen(absent)
+
+
+def test_another_users_mount_is_no_ailment():
+    theirs = DEAD | {"state": "not yours", "error": ""}
+    assert texts(theirs) == []
+    assert screen(theirs) == "/mnt/dead  visual-behavior-ophys  not yours"
 
 
 def test_an_older_daemons_state_has_no_ailment_it_does_not_tell():

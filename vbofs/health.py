@@ -23,20 +23,21 @@ class Ailment(NamedTuple):
 def ailments(state: State, now: float) -> Iterator[Ailment]:
     """What is wrong with the mount that *state* is of, at *now*; nothing if all is well."""
     if "pid" not in state:
-        yield _absent(state)
+        yield from _absent(state)
         return
     yield from _network(state, now)
     yield from _cache(state)
     yield from _published(state)
 
 
-def _absent(state: State) -> Ailment:
+def _absent(state: State) -> Iterator[Ailment]:
     path = state["mountpoint"]
     if state["state"] == "dead":
-        return Ailment("its daemon has died", True, f"vbofs umount {path}")
-    if state["state"] == "hanging":
-        return Ailment("its daemon does not answer", True, f"vbofs umount {path}")
-    return Ailment(f"it says nothing to this user: {state.get('error', '')}", False)
+        yield Ailment("its daemon has died", True, f"vbofs umount {path}")
+    elif state["state"] == "hanging":
+        yield Ailment("its daemon does not answer", True, f"vbofs umount {path}")
+    elif state.get("error"):
+        yield Ailment(state["error"], False)
 
 
 def _network(state: State, now: float) -> Iterator[Ailment]:

@@ -82,7 +82,8 @@ def state_of(path: Path) -> dict[str, Any]:
             "state": state,
             "mountpoint": str(path),
             "dataset": mount.source,
-            "error": str(error),
+            # That there is no socket of ours is what "not yours" says.
+            "error": "" if isinstance(error, NotMounted) else str(error),
         }
 
 
