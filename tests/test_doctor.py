@@ -106,6 +106,17 @@ def test_a_cache_that_is_not_there_yet_is_fine_and_stays_away(patient):
     assert not patient.settings.cache_dir.exists()
 
 
+def test_a_cache_that_is_a_file_is_a_problem_and_one_that_is_empty_stays_so(
+    make_settings, tmp_path
+):
+    (said,) = disk.cache(Patient(make_settings(cache_dir="/dev/null")))
+    assert said.verdict == "problem"
+    (tmp_path / "empty").mkdir()
+    patient = Patient(make_settings(cache_dir=tmp_path / "empty"))
+    assert [said.verdict for said in [*disk.cache(patient), *disk.speed(patient)]] == ["ok", "ok"]
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
 def test_a_disk_with_less_than_is_to_be_kept_free_is_a_warning(make_settings):
     (said, *_) = disk.space(Patient(make_settings(keep_free="900T")))
     assert said.verdict == "warning"

@@ -36,9 +36,13 @@ def log(patient: Patient) -> Iterator[Said]:
 def cache(patient: Patient) -> Iterator[Said]:
     """Whether the cache directory is, or can be made, one that this user can trust."""
     folder = patient.settings.cache_dir
-    if folder.exists():
+    if (folder / "format").exists():
         open_store(folder, patient.settings.cache_size)
         yield ok(str(folder))
+    elif folder.exists() and not folder.is_dir():
+        yield problem(f"{folder} is not a directory", "use another --cache-dir")
+    elif folder.exists() and folder.stat().st_uid != os.geteuid():
+        yield problem(f"{folder} belongs to another user", f"sudo chown $USER {folder}")
     elif os.access(_nearest(folder), os.W_OK | os.X_OK):
         yield ok(f"{folder}, which is made with the first mount")
     else:

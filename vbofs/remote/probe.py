@@ -5,6 +5,7 @@ It goes where the daemon's requests go, through the same proxies and with the sa
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -63,24 +64,27 @@ def proxy_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 def pulse(settings: Settings) -> Pulse:
     """Ask for nothing in particular.  One of the errors that the daemon would report."""
-    url = endpoint_of(settings).url
-    core = botocore.session.Session()
+    try:
+        return _pulse(settings, endpoint_of(settings).url)
+    except Exception as error:
+        raise error_of(error, settings, "an answer") from error
+
+
+def _pulse(settings: Settings, url: str) -> Pulse:
+    # As the daemon has it: anonymous is anonymous, whatever AWS_PROFILE says.
+    nobody = None if settings.profile else {"profile": (None, None, None, None)}
+    core = botocore.session.Session(nobody, profile=settings.profile)
     session = URLLib3Session(
         verify=core.get_config_variable("ca_bundle") or True,
         proxies=get_environ_proxies(url),
         timeout=(PATIENCE, PATIENCE),
     )
-    try:
+    with contextlib.closing(session):
         before = time.time()
         response = session.send(AWSPreparedRequest("HEAD", f"{url}/", {}, None, False))
         after = time.time()
-    except Exception as error:
-        raise error_of(error, settings, "an answer") from error
-    finally:
-        session.close()
-    return Pulse(
-        int(response.status_code), after - before, _skew(response.headers, (before + after) / 2)
-    )
+    middle = (before + after) / 2
+    return Pulse(int(response.status_code), after - before, _skew(response.headers, middle))
 
 
 def _skew(headers: Mapping[str, str], now: float) -> float | None:
