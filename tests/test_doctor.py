@@ -113,7 +113,8 @@ def test_a_cache_that_is_a_file_is_a_problem_and_one_that_is_empty_stays_so(
     assert said.verdict == "problem"
     (tmp_path / "empty").mkdir()
     patient = Patient(make_settings(cache_dir=tmp_path / "empty"))
-    assert [said.verdict for said in [*disk.cache(patient), *disk.speed(patient)]] == ["ok", "ok"]
+    assert [said.verdict for said in disk.cache(patient)] == ["ok"]
+    assert "MB/s written" in next(disk.speed(patient)).text  # However fast the disk is.
     assert list((tmp_path / "empty").iterdir()) == []
 
 
