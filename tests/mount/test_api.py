@@ -178,6 +178,17 @@ def test_a_dataset_lets_go_of_its_thread(loose):
     assert loose.ophys_sessions.shape[0] == 3  # It is opened again when it is needed again.
 
 
+def test_a_program_ends_whatever_it_left_open(loose):
+    code = (
+        "import vbofs; ds = vbofs.open(dataset='visual-behavior-ophys')\n"
+        "file = ds.open(ophys_experiment_id=951980471); file.read(9)\n"
+        "nwb = ds.open_nwb(ophys_experiment_id=951980471); ds.nobody\n"
+    )
+    done = subprocess.run([VBOFS[0], "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("AttributeError: 'Dataset' object has no attri")
+
+
 def test_open_nwb_without_pynwb_says_what_to_install(ds, monkeypatch):
     real = builtins.__import__
 
