@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -158,13 +158,6 @@ class Files:
         for value, path in zip(self.frame[by].astype(str), self.frame[PATH], strict=True):
             owned.setdefault(value, []).append(path)
         return made, ids, [tuple(owned.get(value, ())) for value in made[by].astype(str)]
-
-
-def releases(rows: Iterable[tuple[str, int, int, int]]) -> pd.DataFrame:
-    """Releases as a table, from name, time in seconds since 1970, files and bytes."""
-    made = pd.DataFrame(rows, columns=["release", "published", "files", "bytes"])
-    made["published"] = pd.to_datetime(made["published"], unit="s", utc=True)
-    return made.set_index("release")
 
 
 def _completed(made: pd.DataFrame, above: pd.DataFrame) -> pd.DataFrame:
