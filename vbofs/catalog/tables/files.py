@@ -15,6 +15,8 @@ from .text import kind_of, some_of, text_of
 from .typed import integers, is_nested, is_text
 
 PATH = "path"
+#: What the ids of rows of several tables are called; a table's own key ends with _id.
+ID = "id"
 #: A column that no CSV can have: NUL bytes are taken out of it.
 _ID = "\0id"
 
@@ -29,7 +31,7 @@ class Selection:
     frame: pd.DataFrame
     ids: list[str]
     paths: list[tuple[str, ...]]
-    key: str = "id"
+    key: str = ID
 
     @property
     def files(self) -> list[str]:
@@ -41,7 +43,7 @@ class Selection:
         several files, in lists in ``paths``.  Relative ones where *root* is None."""
         paths = [tuple(f"{root}/{p}" if root else p for p in paths) for paths in self.paths]
         frame = self.frame.copy()
-        if PATH in frame:
+        if self.key == ID:
             frame[PATH] = [each[0] for each in paths]
         else:
             frame[f"{PATH}s"] = [list(each) for each in paths]
@@ -111,10 +113,10 @@ class Files:
             key = self._tables[query.table].index.name or "row"
         else:
             frame, ids, paths = self.frame, self._ids, [(path,) for path in self.frame[PATH]]
-            key = "id"
+            key = ID
         chosen = matching(frame, query, f"v{self._release}").tolist()
         return Selection(
-            frame[chosen],
+            frame.loc[chosen],
             [each for each, yes in zip(ids, chosen, strict=True) if yes],
             [each for each, yes in zip(paths, chosen, strict=True) if yes],
             str(key),
@@ -167,7 +169,11 @@ def _completed(made: pd.DataFrame, above: pd.DataFrame) -> pd.DataFrame:
     if key is None or key not in made.columns or not new or is_nested(made[key]):
         return made
     once = _gapless(above[~above.index.duplicated()][new])
-    return made.join(once, on=str(key)) if once.index.dtype.kind in "iu" else made
+    is_integer = pd.api.types.is_integer_dtype
+    # Ids of other kinds would be compared as floats, or not at all.
+    return (
+        made.join(once, on=str(key)) if is_integer(made[key]) and is_integer(once.index) else made
+    )
 
 
 def _without_lists(parts: list[pd.DataFrame]) -> list[pd.DataFrame]:
