@@ -1,5 +1,6 @@
 # make demo   the program over a sample release, on this machine alone    make demo-stop undoes it
 # make test   every check and every test, real mounts included            .ci/run calls it
+# make test-site  nodes of a site in network namespaces, as root: what the origin sends, with and without caches
 # make bench  beside rclone and s3fs    make soak  half an hour of trouble    make chaos  to be watched
 # make install, make uninstall   the command vbofs, in an environment of its own
 
@@ -14,7 +15,7 @@ HOME_OF_VBOFS ?= $(HOME)/.local/share/vbofs
 BIN ?= $(HOME)/.local/bin
 endif
 
-.PHONY: demo demo-stop test lint types unit bench soak chaos format install uninstall packages test-packages clean
+.PHONY: demo demo-stop test lint types unit test-site bench soak chaos format install uninstall packages test-packages clean
 
 demo: $(VENV)/.demo
 	@$(VENV)/bin/vbofs demo start
@@ -33,6 +34,9 @@ types: $(VENV)/.test
 
 unit: $(VENV)/.test test-packages
 	$(VENV)/bin/python -m pytest
+
+test-site: $(VENV)/.test test-packages
+	$(VENV)/bin/python -m tests.site $(SITE)
 
 bench: $(VENV)/.test
 	$(VENV)/bin/python -m tests.benchmarks
