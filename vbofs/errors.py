@@ -207,6 +207,12 @@ class ManifestInvalid(VbofsError):
     exit_status = 42
 
 
+class RecordInvalid(VbofsError):
+    """A file is not a record of reads that can be trusted."""
+
+    exit_status = 45
+
+
 # --- settings
 
 
