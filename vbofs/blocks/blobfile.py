@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import logging
 import os
 import secrets
@@ -49,6 +50,8 @@ STAMP_INTERVAL = 300.0
 
 #: FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, from <linux/falloc.h>.
 _PUNCH_HOLE = 1 | 2
+#: ioctl(2): share all extents of another file; from <linux/fs.h>.
+_FICLONE = 0x40049409
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 
@@ -151,6 +154,17 @@ class BlobFile:
         if self.verified:
             _write(self._map, b"\0" * len(VERIFIED), STAMP_OFFSET)
 
+    def clone_to(self, fd: int) -> bool:
+        """Have the empty file *fd* share this one's extents; False: its disk does not do that.
+
+        What is shared is what is on disk, present and sound or not.
+        """
+        try:
+            fcntl.ioctl(fd, _FICLONE, self._data)
+        except OSError:
+            return False
+        return True
+
     def punch(self, extent: Extent) -> None:
         """Give the room of *extent* back to the disk.  Its blocks must have been forgotten."""
         if _libc.fallocate(self._data, _PUNCH_HOLE, extent.start, extent.size) == 0:
@@ -202,14 +216,15 @@ def map_size(size: int) -> int:
     return HEADER_SIZE + SLOT_SIZE * block_count(size)
 
 
-def _header(blob: Blob) -> bytes:
+def header_of(blob: Blob) -> bytes:
+    """How the map of *blob* begins, up to the stamp; a file that does not is not its map."""
     head = _HEADER.pack(MAGIC, FORMAT, BLOCK_SIZE, blob.size, bytes.fromhex(blob.ident))
     return (head + xxhash.xxh3_64_digest(head)).ljust(STAMP_OFFSET, b"\0")
 
 
 def _open_map(path: Path, blob: Blob) -> int:
     """The map of *blob*, made if there is none or one that cannot be believed."""
-    header = _header(blob)
+    header = header_of(blob)
     for _ in range(3):  # Another daemon may make or remove it at the same time.
         with contextlib.suppress(FileNotFoundError):
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)

@@ -11,13 +11,13 @@ import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
 from .. import mounts, systemd
 from ..blocks.fetcher import Fetcher
-from ..blocks.store import open_store
+from ..blocks.store import BlockStore, open_store
 from ..config import Settings
 from ..control import alone
 from ..control import server as control
@@ -27,6 +27,7 @@ from ..filesystem import Filesystem
 from ..remote.offline import OfflineObjectStore
 from ..remote.protocol import ObjectStore
 from ..remote.retrying import Retrying
+from .ahead import Ahead
 from .tower import Tower
 
 if TYPE_CHECKING:
@@ -57,12 +58,7 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
 
 async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
     mounts.prepare(settings.mountpoint, allow_other=settings.allow_other)
-    store = open_store(
-        settings.cache_dir,
-        settings.cache_size,
-        keep_free=settings.keep_free,
-        open_files=_most_files(),
-    )
+    store = _store(settings)
     with _closing(_remote(settings)) as remote:
         retrying = Retrying(remote, settings.timeout)
         impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
@@ -70,7 +66,9 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
         async with trio.open_nursery() as nursery:
             fetcher = Fetcher(nursery, store, retrying, settings.connections)
             filesystem = Filesystem(dataset, store, fetcher, nursery, chase=settings.hdf5_chase)
-            tower = Tower(settings, dataset, store, fetcher, filesystem, [retrying, impatient])
+            ahead = Ahead(settings, dataset, store, fetcher, nursery)
+            remotes = [retrying, impatient]
+            tower = Tower(settings, dataset, store, fetcher, filesystem, remotes, ahead)
             await _serve_kernel(tower, nursery, ready)
             nursery.cancel_scope.cancel()  # Read-ahead has no one left to read for.
 
@@ -82,6 +80,36 @@ async def catalogue(settings: Settings) -> AsyncIterator[Dataset]:
     with _closing(_remote(settings)) as remote:
         impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
         yield await Dataset.open(impatient, settings)
+
+
+class LowerHalf(NamedTuple):
+    """The tower up to the bytes, in a command's own process."""
+
+    dataset: Dataset
+    store: BlockStore
+    fetcher: Fetcher
+    nursery: trio.Nursery
+
+
+@contextlib.asynccontextmanager
+async def lower_half(settings: Settings) -> AsyncIterator[LowerHalf]:
+    """The lower half of the tower, for commands that fetch files or look at what is cached."""
+    store = _store(settings)
+    errors: list[VbofsError] = []
+    with _closing(_remote(settings)) as remote:
+        dataset = await Dataset.open(
+            Retrying(remote, min(settings.timeout, LISTING_TIMEOUT)), settings
+        )
+        async with trio.open_nursery() as nursery:
+            retrying = Retrying(remote, settings.timeout)
+            fetcher = Fetcher(nursery, store, retrying, settings.connections)
+            try:
+                yield LowerHalf(dataset, store, fetcher, nursery)
+            except VbofsError as error:
+                errors.append(error)  # Past the nursery, which would put it into a group.
+            nursery.cancel_scope.cancel()
+    if errors:
+        raise errors[0]
 
 
 async def _serve_kernel(tower: Tower, nursery: trio.Nursery, ready: Callable[[str], None]) -> None:
@@ -161,6 +189,15 @@ def _directory_made(mountpoint: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 mountpoint.rmdir()
         raise
+
+
+def _store(settings: Settings) -> BlockStore:
+    return open_store(
+        settings.cache_dir,
+        settings.cache_size,
+        keep_free=settings.keep_free,
+        open_files=_most_files(),
+    )
 
 
 def _remote(settings: Settings) -> ObjectStore:
