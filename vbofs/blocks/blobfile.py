@@ -218,13 +218,17 @@ def map_size(size: int) -> int:
 
 def header_of(blob: Blob) -> bytes:
     """How the map of *blob* begins, up to the stamp; a file that does not is not its map."""
+    return _header(blob)
+
+
+def _header(blob: Blob) -> bytes:
     head = _HEADER.pack(MAGIC, FORMAT, BLOCK_SIZE, blob.size, bytes.fromhex(blob.ident))
     return (head + xxhash.xxh3_64_digest(head)).ljust(STAMP_OFFSET, b"\0")
 
 
 def _open_map(path: Path, blob: Blob) -> int:
     """The map of *blob*, made if there is none or one that cannot be believed."""
-    header = header_of(blob)
+    header = _header(blob)
     for _ in range(3):  # Another daemon may make or remove it at the same time.
         with contextlib.suppress(FileNotFoundError):
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)

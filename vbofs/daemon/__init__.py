@@ -24,6 +24,7 @@ from ..control import server as control
 from ..dataset import Dataset
 from ..errors import MountpointDenied, VbofsError
 from ..filesystem import Filesystem
+from ..metadata import Metadata
 from ..remote.offline import OfflineObjectStore
 from ..remote.protocol import ObjectStore
 from ..remote.retrying import Retrying
@@ -58,7 +59,12 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
 
 async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
     mounts.prepare(settings.mountpoint, allow_other=settings.allow_other)
-    store = _store(settings)
+    store = open_store(
+        settings.cache_dir,
+        settings.cache_size,
+        keep_free=settings.keep_free,
+        open_files=_most_files(),
+    )
     with _closing(_remote(settings)) as remote:
         retrying = Retrying(remote, settings.timeout)
         impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
@@ -82,34 +88,38 @@ async def catalogue(settings: Settings) -> AsyncIterator[Dataset]:
         yield await Dataset.open(impatient, settings)
 
 
-class LowerHalf(NamedTuple):
-    """The tower up to the bytes, in a command's own process."""
+class Floors(NamedTuple):
+    """The lower half of the tower: everything but the file system and the kernel."""
 
     dataset: Dataset
     store: BlockStore
     fetcher: Fetcher
+    metadata: Metadata
     nursery: trio.Nursery
 
 
 @contextlib.asynccontextmanager
-async def lower_half(settings: Settings) -> AsyncIterator[LowerHalf]:
-    """The lower half of the tower, for commands that fetch files or look at what is cached."""
-    store = _store(settings)
-    errors: list[VbofsError] = []
+async def library(settings: Settings) -> AsyncIterator[Floors]:
+    """The lower half of the tower, for commands that read what is in files, without a mount.
+
+    It shares the cache with every mount.  At the end, what is under way is dropped.
+    """
+    store = open_store(settings.cache_dir, settings.cache_size, keep_free=settings.keep_free)
     with _closing(_remote(settings)) as remote:
-        dataset = await Dataset.open(
-            Retrying(remote, min(settings.timeout, LISTING_TIMEOUT)), settings
-        )
+        retrying = Retrying(remote, settings.timeout)
+        impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
+        dataset = await Dataset.open(impatient, settings)
+        failure: Exception | None = None
         async with trio.open_nursery() as nursery:
-            retrying = Retrying(remote, settings.timeout)
             fetcher = Fetcher(nursery, store, retrying, settings.connections)
             try:
-                yield LowerHalf(dataset, store, fetcher, nursery)
-            except VbofsError as error:
-                errors.append(error)  # Past the nursery, which would put it into a group.
+                metadata = Metadata(dataset, store, fetcher)
+                yield Floors(dataset, store, fetcher, metadata, nursery)
+            except Exception as error:
+                failure = error  # The nursery would wrap it in a group.
             nursery.cancel_scope.cancel()
-    if errors:
-        raise errors[0]
+        if failure is not None:
+            raise failure
 
 
 async def _serve_kernel(tower: Tower, nursery: trio.Nursery, ready: Callable[[str], None]) -> None:
@@ -189,15 +199,6 @@ def _directory_made(mountpoint: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 mountpoint.rmdir()
         raise
-
-
-def _store(settings: Settings) -> BlockStore:
-    return open_store(
-        settings.cache_dir,
-        settings.cache_size,
-        keep_free=settings.keep_free,
-        open_files=_most_files(),
-    )
 
 
 def _remote(settings: Settings) -> ObjectStore:
