@@ -244,6 +244,13 @@ class VerifyMismatch(VbofsError):
     exit_status = 48
 
 
+class NotInDataset(VbofsError):
+    """A path is no file of any release, or a name is none of the arrays in the files meant."""
+
+    errno = errno.ENOENT
+    exit_status = 49
+
+
 # --- settings
 
 

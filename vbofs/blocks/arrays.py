@@ -142,7 +142,7 @@ def _listed(file: _CachedFile) -> list[Array]:
 
 
 def _walk(root: Any) -> Iterator[tuple[str, Any]]:
-    """Every dataset, by every name that leads to it; to people a soft link is a name like others."""
+    """Every dataset, by every name that leads to it; a soft link is a name like any other."""
     import h5py
 
     count = 0

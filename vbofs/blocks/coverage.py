@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..model import Blob
+from ..model import Blob, Extent
 from .blobfile import HEADER_SIZE, SLOT_SIZE, STAMP_OFFSET, VERIFIED, header_of, map_size
-from .extents import BLOCK_SIZE, block_count, span
+from .extents import BLOCK_SIZE, block_count, runs, span
 from .space import empty
 
 
@@ -36,6 +36,16 @@ class Coverage(NamedTuple):
     @property
     def is_complete(self) -> bool:
         return 0 not in self.present
+
+    def extents(self) -> list[Extent]:
+        """The bytes that are here, in stretches as long as they go."""
+        found: list[Extent] = []
+        for run in runs(block for block, here in enumerate(self.present) if here):
+            extent = span(run, self.blob.size)
+            if found and found[-1].stop == extent.start:
+                extent = Extent(found.pop().start, extent.stop)
+            found.append(extent)
+        return found
 
     def missing(self, blocks: Iterable[int] | None = None) -> list[int]:
         """Those of *blocks* (None: of all) that are not here, ascending."""

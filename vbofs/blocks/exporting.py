@@ -30,6 +30,11 @@ class Outcome(enum.Enum):
     OTHER = "another file is there"
     UNSOUND = "not all of it is cached and sound"
 
+    @property
+    def is_there(self) -> bool:
+        """The file is there now, and is what was published."""
+        return self in (Outcome.CLONED, Outcome.COPIED, Outcome.THERE)
+
 
 def export(folder: Path, blob: Blob, target: Path, step: Callable[[int], None]) -> Outcome:
     """Make *target* of *blob*, kept under *folder*; *step* hears of bytes done.

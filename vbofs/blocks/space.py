@@ -47,6 +47,11 @@ def disk_usage(folder: Path) -> int:
     return sum(facts.st_blocks * 512 for _, facts in _blobs(folder))
 
 
+def usage_of(folder: Path, idents: Container[str]) -> int:
+    """Bytes of disk that those of the blobs under *folder* take that are among *idents*."""
+    return sum(facts.st_blocks * 512 for path, facts in _blobs(folder) if path.name in idents)
+
+
 def disk_free(folder: Path) -> int:
     """Bytes that an ordinary user may still write on the disk under *folder*."""
     facts = os.statvfs(folder)

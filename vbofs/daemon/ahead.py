@@ -19,6 +19,7 @@ from ..blocks.fetcher import Fetcher
 from ..blocks.prefetch import Prefetch, Want
 from ..blocks.store import BlockStore
 from ..config import Settings
+from ..control import FORGOTTEN
 from ..dataset import Dataset
 from ..errors import JobUnknown
 from ..model import Blob, Extent
@@ -158,7 +159,7 @@ class Ahead:
             log.exception("a prefetch: a bug; the mount goes on")
             job.prefetch.progress.stopped = "a bug in the daemon; see its log"
         if job.lease.cancelled_caught:
-            job.prefetch.progress.stopped = "nobody asked after it any more"
+            job.prefetch.progress.stopped = FORGOTTEN
         job.prefetch.progress.finished = True
 
     def _job(self, number: int) -> _Job:
