@@ -87,7 +87,7 @@ async def test_what_is_smaller_than_a_block_is_here_afterwards_with_all_attribut
             file[f"small/{n}"] = np.arange(500)
             file[f"text/{n}"] = f"some words of {n}"
 
-    found, blob, content = await listed(write)
+    _, blob, content = await listed(write)
     assert look(store.folder, blob).bytes < 0.8 * blob.size
     here = tmp_path / "here.nwb"
     with here.open("wb") as file:
