@@ -7,7 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tests.conftest import contents
-from vbofs.blocks.extents import BLOCK_SIZE, BLOCKS_PER_PART, PART_SIZE
+from vbofs.blocks.extents import BLOCK_SIZE, PART_SIZE
 from vbofs.blocks.fetcher import Fetcher
 from vbofs.blocks.prefetch import Prefetch, Want
 from vbofs.blocks.store import open_store
@@ -213,4 +213,3 @@ def test_want_counts_blocks_once_and_none_outside(memory):
     assert Want("x", blob, overlapping).blocks == [0, 1]
     assert Want("x", blob, ()).blocks == []
     assert list(Want("x", blob).blocks) == [0, 1, 2]
-    assert BLOCKS_PER_PART == 64

@@ -17,7 +17,7 @@ from tests.mount.reading import opened
 from tests.mount.waiting import eventually
 from tests.s3 import Fault
 from vbofs import errors
-from vbofs.blocks.extents import BLOCK_SIZE
+from vbofs.blocks.extents import BLOCK_SIZE, block_count
 from vbofs.catalog import record
 from vbofs.model import Extent
 
@@ -140,7 +140,7 @@ def test_a_mount_with_the_same_cache_does_the_work(here, published):
     assert outcome.status == 0, outcome
     assert f"fetched by the mount {mounted.path} in" in outcome.out
     blocks = mounted.status()["blocks"]
-    assert blocks["prefetched"] == -(-SIZE // BLOCK_SIZE) + 24 + 1
+    assert blocks["prefetched"] == block_count(SIZE) + block_count(3 << 20) + 1
     assert mounted.status()["verifier"]["verified"] == 3
     assert_each_byte_once(published, ONE, SIZE)
     assert (mounted / f"v1.0.0/{ONE}").read_bytes() == published.truth("1.0.0", ONE)
