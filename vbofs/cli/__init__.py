@@ -18,7 +18,7 @@ from .._version import __version__
 from ..errors import Refused, VbofsError
 
 VERBS = (
-    *("mount", "umount", "releases", "status", "demo"),
+    *("mount", "umount", "releases", "find", "status", "completion", "demo"),
     *("prefetch", "unpin", "evict", "cache", "verify", "export", "import"),
 )
 #: Modules that cannot have their verb's name.
@@ -69,7 +69,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")  # A path may be no text.
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="vbofs", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except KeyboardInterrupt:
