@@ -10,8 +10,9 @@ import click
 
 from ..config import Settings
 from ..errors import PrefetchIncomplete, RecordInvalid, SettingsInvalid
+from .chosen import chosen
 from .meter import Meter, meter
-from .selection import Asked, chosen, selection_options
+from .selection import Asked, selection_options
 from .words import counted, size
 
 if TYPE_CHECKING:
