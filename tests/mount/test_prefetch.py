@@ -375,9 +375,8 @@ def test_a_query_says_which_files(at_sample):
     assert whole == [EXPERIMENT]
     at_sample.run("evict", "--all")
     view = mounted / "v1.1.0/by-mouse"
-    mouse = next(
-        m for m in view.iterdir() if any(EXPERIMENT[-13:-4] in f.name for f in m.iterdir())
-    )
+    ident = EXPERIMENT[-13:-4]
+    mouse = next(m for m in view.iterdir() if any(ident in one.name for one in m.iterdir()))
     linked = {os.path.realpath(one) for one in mouse.iterdir()}
     outcome = at_sample.run("prefetch", str(mouse))
     assert outcome.status == 0, outcome

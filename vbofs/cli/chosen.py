@@ -80,11 +80,7 @@ def _by_release(places: Iterable[Place], asked: Asked) -> dict[str, list[Place]]
     for place in places:
         match = RELEASE.fullmatch(place.inner)
         release = (match["release"] or "latest") if match else asked.release
-        if (
-            match
-            and asked.release not in ("", "latest")
-            and release not in ("latest", asked.release)
-        ):
+        if match and asked.release not in ("", release):
             raise SettingsInvalid(f"the path is in {release}, and --release says {asked.release}")
         if not match and asked.query:
             release = release or "latest"

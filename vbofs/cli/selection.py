@@ -131,12 +131,14 @@ def _where(settings: Settings) -> tuple[object, ...]:
     return settings.cache_dir, settings.bucket, settings.project, settings.endpoint_url
 
 
-def daemon_of(settings: Settings) -> Path | None:
-    """The mountpoint of a running daemon that fetches the same dataset into the same cache."""
+def served_by(settings: Settings) -> tuple[Path | None, Settings]:
+    """The mountpoint of a daemon that fetches the same dataset into the same cache, and its
+    settings; None, and these *settings*, if there is none."""
     for mount in mounts.mounts() if not settings.offline else ():
         origin = origin_of(mount.path) if mount.is_ours else None
         if origin is None or origin["offline"]:
             continue
-        if _where(adopted(settings, origin)) == _where(settings):
-            return mount.path
-    return None
+        theirs = adopted(settings, origin)
+        if _where(theirs) == _where(settings):
+            return mount.path, theirs
+    return None, settings

@@ -18,7 +18,6 @@ import trio
 from .. import control
 from ..config import Settings
 from ..errors import VbofsError
-from .selection import daemon_of
 
 if TYPE_CHECKING:
     from ..blocks.prefetch import Prefetch, Want
@@ -34,9 +33,10 @@ Document = dict[str, Any]
 Show = Callable[[Document], None]
 
 
-async def fetch(settings: Settings, floors: Floors, wants: Sequence[Want], show: Show) -> Document:
-    """Have *wants* fetched, and return how that went."""
-    mountpoint = await trio.to_thread.run_sync(daemon_of, settings)
+async def fetch(
+    mountpoint: Path | None, settings: Settings, floors: Floors, wants: Sequence[Want], show: Show
+) -> Document:
+    """Have *wants* fetched by the daemon at *mountpoint* or here, and return how that went."""
     before = 0
     if mountpoint is not None:
         try:
