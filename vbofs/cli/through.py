@@ -57,7 +57,8 @@ def _plus(document: Document, before: int) -> Document:
 async def _here(settings: Settings, floors: Floors, wants: Sequence[Want], show: Show) -> Document:
     from ..blocks.prefetch import Prefetch
 
-    job = Prefetch(wants, floors.store, floors.fetcher, parallel=settings.connections)
+    turns = trio.Semaphore(settings.connections)
+    job = Prefetch(wants, floors.store, floors.fetcher, turns)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch, job, show)
         await job.run()
