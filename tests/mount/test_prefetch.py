@@ -177,7 +177,7 @@ def test_interrupted_it_ends_the_daemons_work_and_keeps_what_came(here, publishe
     held = Fault(key=ONE, stall_at=1 << 20, operation="GET", times=3)
     published.s3.faults.append(held)
     running = here.start(*VBOFS, "prefetch", str(mounted / f"v1.0.0/{ONE}"), **PIPES)
-    eventually(lambda: held.fired == 3)
+    eventually(lambda: held.fired == 3)  # One for each part of the file.
     eventually(lambda: _bytes(cached(here, f"v1.0.0/{ONE}")[ONE]) >= 2 << 20)
     running.send_signal(signal.SIGINT)
     out, said = running.communicate(timeout=30)
