@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import h5py
 import pytest
@@ -323,7 +324,7 @@ def _record(published):
         )
         for version, release, path in ((one, "1.0.0", ONE), (two, "1.1.0", TWO))
     ]
-    moment = record.datetime.fromtimestamp(0, record.UTC)
+    moment = datetime.fromtimestamp(0, UTC)
     return record.encode(
         record.Record(
             dataset="visual-behavior-ophys",
