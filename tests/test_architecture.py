@@ -18,7 +18,7 @@ FLOORS = [
     ["filesystem"],
     ["dataset", "blocks"],
     ["catalog", "remote"],
-    ["config", "control", "kept", "mounts", "systemd"],
+    ["config", "control", "kept", "mounts", "ownfiles", "systemd"],
     ["model"],
     ["errors"],
     ["_version"],

@@ -11,6 +11,7 @@ read-ahead, and ten thousand handles cost ten thousand counts.
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from dataclasses import dataclass
 
@@ -21,10 +22,13 @@ from .blocks.fetcher import Fetcher
 from .blocks.pursuit import Pursuit
 from .blocks.reader import BlobReader
 from .blocks.store import BlockStore
-from .catalog.tree import ROOT, Directory, File, Node, Symlink, Tree
+from .catalog.allensdk import NAME as ALLENSDK
+from .catalog.allensdk import AllenSDKTree, Shown
+from .catalog.tree import ROOT, Directory, File, Node, OwnLink, Symlink, Text, Tree
 from .dataset import Dataset, Document
 from .errors import NoSuchName, VbofsError
 from .model import Attrs, Blob, Extent
+from .ownfiles import OwnFiles
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +57,8 @@ class ReadStatistics:
 class Filesystem:
     """The tree of *dataset*, its bytes through *fetcher*; *nursery* is for work nobody awaits.
 
-    *chase*: follow the metadata of HDF5 files ahead of their readers.
+    *chase*: follow the metadata of HDF5 files ahead of their readers.  *own*: where each user has
+    the file that AllenSDK writes; None: that file is not there.
     """
 
     def __init__(
@@ -64,12 +69,15 @@ class Filesystem:
         nursery: trio.Nursery,
         *,
         chase: bool = True,
+        own: OwnFiles | None = None,
     ) -> None:
         self._dataset = dataset
         self._store = store
         self._fetcher = fetcher
         self._nursery = nursery
         self.tree = Tree()
+        self._own = own
+        self._allensdk = AllenSDKTree(self.tree, dataset.project)
         self._manifests = self.tree.add_directory(ROOT, MANIFESTS, 0)
         self._releases: dict[int, str] = {}
         self._building: dict[int, trio.Lock] = {}
@@ -105,13 +113,13 @@ class Filesystem:
     async def lookup(self, parent: int, name: bytes) -> Node:
         """The node called *name*; NoSuchName."""
         await self._built(parent)
-        if parent == ROOT and (name == LATEST.encode() or not self._has(parent, name)):
+        if not self.is_lasting(parent) and (name == LATEST.encode() or not self._has(parent, name)):
             await self._ask_for_news()
         return self.tree.child(parent, name)
 
     async def entries(self, ino: int) -> list[tuple[bytes, Node]]:
         """What a directory holds now, with . and .., in an order of its own."""
-        if ino == ROOT:
+        if not self.is_lasting(ino):
             await self._ask_for_news()
         directory = await self._built(ino)
         dots = [(b".", directory), (b"..", self.tree.directory(directory.parent))]
@@ -119,15 +127,22 @@ class Filesystem:
 
     def is_lasting(self, ino: int) -> bool:
         """Whether the names in directory *ino* can never change: all but the root's and, as
-        releases are published, the manifests'."""
-        return ino not in (ROOT, self._manifests)
+        releases are published, the manifests' and AllenSDK's."""
+        return ino not in (ROOT, self._manifests, self._allensdk.ino)
 
     def target(self, ino: int) -> bytes:
-        """Where a symbolic link points."""
+        """Where a symbolic link points, the same for everybody."""
         node = self.tree[ino]
         if not isinstance(node, Symlink):
             raise NoSuchName(f"inode {ino} is not a symbolic link")
         return node.target
+
+    async def target_for(self, ino: int, uid: int) -> bytes:
+        """Where a symbolic link points for the user *uid*."""
+        node = self.tree[ino]
+        if not isinstance(node, OwnLink) or self._own is None:
+            return self.target(ino)
+        return os.fsencode(await trio.to_thread.run_sync(self._own.path, uid, node.name))
 
     async def size(self) -> tuple[int, int]:
         """Bytes and number of the distinct files known, the latest release's at least."""
@@ -152,9 +167,16 @@ class Filesystem:
         if not self._is_built(ino):
             async with self._building.setdefault(ino, trio.Lock()):
                 if not self._is_built(ino):
-                    contents = await self._dataset.contents(self._releases[ino])
-                    self.tree.fill(ino, contents.files)
+                    await self._build(ino)
         return self.tree.directory(ino)
+
+    async def _build(self, ino: int) -> None:
+        if ino in self._releases:
+            contents = await self._dataset.contents(self._releases[ino])
+            self.tree.fill(ino, contents.files)
+        else:
+            await self._built(self._allensdk.unbuilt[ino].ino)
+            self._allensdk.build(ino)
 
     # --- news
 
@@ -193,22 +215,30 @@ class Filesystem:
                 ino = self.tree.add_directory(ROOT, f"v{release}", mtime, built=False)
                 self._releases[ino] = release
                 root.mtime = max(root.mtime, mtime)
+                self._allensdk.show(Shown(release, ino, document.name, document.blob))
             self._show(self._manifests, document)
         self.tree.directory(self._manifests).mtime = root.mtime
         for document in self._dataset.listing.root:
             if not self._is_ours(document.name):
                 self._show(ROOT, document)
         self._point_latest(f"v{self._dataset.latest}", root.mtime)
+        self._allensdk.point_latest(self._dataset.latest)
 
     def _is_ours(self, name: str) -> bool:
-        return name in (LATEST, MANIFESTS, *(f"v{release}" for release in self._releases.values()))
+        return name in (
+            LATEST,
+            MANIFESTS,
+            ALLENSDK,
+            *(f"v{release}" for release in self._releases.values()),
+        )
 
     def _show(self, parent: int, document: Document) -> None:
         self.tree.add_file(parent, document.name, document.blob)
 
     def _point_latest(self, target: str, mtime: int) -> None:
         ino = (self.tree.directory(ROOT).children or {}).get(LATEST.encode())
-        if ino is None or self.target(ino) != target.encode():
+        link = None if ino is None else self.tree[ino]
+        if not isinstance(link, Symlink) or link.target != target.encode():
             self.tree.set_symlink(ROOT, LATEST, target, mtime)
 
     # --- bytes
@@ -216,6 +246,8 @@ class Filesystem:
     def open(self, ino: int) -> bool:
         """Count a handle on a file; whether what the kernel keeps of it may be kept."""
         node = self.tree[ino]
+        if isinstance(node, Text):
+            return True
         if not isinstance(node, File):
             raise NoSuchName(f"inode {ino} is not a file")
         self._handles[ino] += 1
@@ -231,6 +263,8 @@ class Filesystem:
 
     def close(self, ino: int) -> None:
         """The kernel lets go of a handle; with the last one, read-ahead ends."""
+        if ino not in self._readers:
+            return
         self._handles[ino] -= 1
         if self._handles[ino] <= 0:
             del self._handles[ino]
@@ -238,6 +272,8 @@ class Filesystem:
 
     async def read(self, ino: int, offset: int, size: int) -> memoryview:
         """Bytes of an open file, fewer than *size* only at its end.  BlockUnavailable."""
+        if isinstance(node := self.tree[ino], Text):
+            return memoryview(node.content)[offset : offset + size]
         content = await self._readers[ino].read(offset, size)
         self._reads += 1
         self._read_bytes += len(content)

@@ -24,6 +24,7 @@ from ..control import server as control
 from ..dataset import Dataset
 from ..errors import MountpointDenied, VbofsError
 from ..filesystem import Filesystem
+from ..ownfiles import OwnFiles
 from ..remote.offline import OfflineObjectStore
 from ..remote.protocol import ObjectStore
 from ..remote.retrying import Retrying
@@ -69,7 +70,14 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
         dataset = await Dataset.open(impatient, settings)
         async with trio.open_nursery() as nursery:
             fetcher = Fetcher(nursery, store, retrying, settings.connections)
-            filesystem = Filesystem(dataset, store, fetcher, nursery, chase=settings.hdf5_chase)
+            filesystem = Filesystem(
+                dataset,
+                store,
+                fetcher,
+                nursery,
+                chase=settings.hdf5_chase,
+                own=OwnFiles(settings.mountpoint),
+            )
             tower = Tower(settings, dataset, store, fetcher, filesystem, [retrying, impatient])
             await _serve_kernel(tower, nursery, ready)
             nursery.cancel_scope.cancel()  # Read-ahead has no one left to read for.

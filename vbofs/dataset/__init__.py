@@ -108,6 +108,11 @@ class Dataset:
         dataset._opened = True
         return dataset
 
+    @property
+    def project(self) -> str:
+        """The prefix that holds everything."""
+        return self._settings.project
+
     # --- which releases
 
     @property

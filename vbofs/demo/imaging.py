@@ -85,7 +85,10 @@ def _cell_specimen_table(signals: Signals, cells: Sequence[Cell], plane: Any) ->
 
 def _projections(signals: Signals) -> Images:
     names = ("max_projection", "average_image", "segmentation_mask_image")
-    pictures = [GrayscaleImage(name=name, data=signals.projection(), resolution=PIXELS_PER_CM) for name in names]
+    pictures = [
+        GrayscaleImage(name=name, data=signals.projection(), resolution=PIXELS_PER_CM)
+        for name in names
+    ]
     return Images(name="images", images=pictures, description="Projections over time")
 
 

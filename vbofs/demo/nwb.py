@@ -2,8 +2,8 @@
 
 Laid out as the real ones are: HDF5 superblock v0 and old-style groups (pynwb's default),
 contiguous float64 arrays, (time, cells) traces, one compressed array (event_detection), metadata
-strewn between the arrays because pynwb writes group after group. AllenSDK reads them: where it looks
-for types of its own, they are there (``allen``), and each file embeds what it takes to know them.
+strewn between the arrays because pynwb writes group after group. AllenSDK reads them: where it
+looks for types of its own, they are there (``allen``), and each file embeds their specification.
 
 Two runs give the same bytes. What pynwb would draw at random (object ids) or read off the clock
 (file_create_date) is derived from the file's name and revision instead.

@@ -95,7 +95,7 @@ class Operations(pyfuse3.Operations):
 
     @answers_with_errno
     async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
-        return self._filesystem.target(inode)
+        return await self._filesystem.target_for(inode, ctx.uid)
 
     @answers_with_errno
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
