@@ -1,6 +1,7 @@
 # make demo   the program over a sample release, on this machine alone    make demo-stop undoes it
 # make test   every check and every test, real mounts included            .ci/run calls it
 # make bench  beside rclone and s3fs    make soak  half an hour of trouble    make chaos  to be watched
+# make test-allensdk  the real AllenSDK, in an environment of its own, on a mounted sample
 # make install, make uninstall   the command vbofs, in an environment of its own
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ HOME_OF_VBOFS ?= $(HOME)/.local/share/vbofs
 BIN ?= $(HOME)/.local/bin
 endif
 
-.PHONY: demo demo-stop test lint types unit bench soak chaos format install uninstall packages test-packages clean
+.PHONY: demo demo-stop test test-allensdk lint types unit bench soak chaos format install uninstall packages test-packages clean
 
 demo: $(VENV)/.demo
 	@$(VENV)/bin/vbofs demo start
@@ -33,6 +34,19 @@ types: $(VENV)/.test
 
 unit: $(VENV)/.test test-packages
 	$(VENV)/bin/python -m pytest
+
+# AllenSDK wants numpy<1.24, hence Python 3.11 or older.
+ALLENSDK := .venv-allensdk
+ALLENSDK_PYTHON ?= $(PYTHON)
+
+test-allensdk: $(VENV)/.test test-packages $(ALLENSDK)/.installed
+	ALLENSDK_PYTHON=$(abspath $(ALLENSDK))/bin/python $(VENV)/bin/python -m pytest tests/allensdk/on_the_mount.py
+
+$(ALLENSDK)/.installed: tests/allensdk/constraints.txt
+	@echo "Installing AllenSDK into $(ALLENSDK), a minute or two …"
+	$(ALLENSDK_PYTHON) -m venv --clear $(ALLENSDK)
+	$(ALLENSDK)/bin/python -m pip --disable-pip-version-check -q install -c $< allensdk
+	@touch $@
 
 bench: $(VENV)/.test
 	$(VENV)/bin/python -m tests.benchmarks
@@ -81,4 +95,4 @@ test-packages:
 	@PYTHON="$(PYTHON)" sh .ci/packages test
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(ALLENSDK) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,7 +8,6 @@ MODE is static, local or s3; QUESTIONS is JSON: {"manifest": name or null, "sess
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 import warnings
@@ -18,6 +17,7 @@ import numpy as np
 from allensdk.brain_observatory.behavior.behavior_project_cache import (
     VisualBehaviorOphysProjectCache,
 )
+from fingerprint import fingerprint  # Beside this file: it runs as a program.
 
 OURS = ("OutdatedManifestWarning", "MissingLocalManifestWarning")
 
@@ -30,17 +30,12 @@ def opened(mode: str, cache_dir: str) -> Any:
     return VisualBehaviorOphysProjectCache.from_s3_cache(cache_dir)
 
 
-def digest(values: Any) -> str:
-    """The same here and where another numpy reads the same bytes."""
-    return hashlib.sha256(np.ascontiguousarray(values, dtype="<f8").tobytes()).hexdigest()
-
-
 def session(cache: Any, ident: int) -> dict[str, Any]:
     found = cache.get_behavior_session(ident)
     return {
         "id": int(found.metadata["behavior_session_id"]),
         "mouse": str(found.metadata["mouse_id"]),
-        "speed": digest(found.running_speed["speed"].to_numpy()),
+        "speed": fingerprint(found.running_speed["speed"].to_numpy()),
         "trials": len(found.trials),
         "presentations": len(found.stimulus_presentations),
         "templates": len(found.stimulus_templates),
@@ -52,7 +47,7 @@ def experiment(cache: Any, ident: int) -> dict[str, Any]:
     return {
         "id": int(found.metadata["ophys_experiment_id"]),
         "cells": len(found.cell_specimen_table),
-        "dff": digest(np.stack(found.dff_traces["dff"].to_list())),
+        "dff": fingerprint(np.stack(found.dff_traces["dff"].to_list())),
         "events": len(found.events),
         "projection": list(found.max_projection.data.shape),
         "depth": int(found.metadata["imaging_depth"]),
