@@ -7,6 +7,7 @@ import pytest
 from tests.conftest import manifest_name
 from vbofs.catalog.allensdk import AllenSDKTree, Shown
 from vbofs.catalog.tree import ROOT, Directory, File, OwnLink, Symlink, Text, Tree
+from vbofs.catalog.views import VIEWS
 from vbofs.model import Blob, ObjectVersion
 
 PROJECT = "p"
@@ -33,12 +34,27 @@ def tree():
 
 @pytest.fixture
 def allensdk(tree):
-    """Two releases, the later one the latest."""
+    """Two releases, the later one the latest, of which nobody has looked into any."""
     made = AllenSDKTree(tree, PROJECT)
     for release in ("1.0.1", "1.1.0"):
         made.show(shown(tree, release))
     made.point_latest("1.1.0")
     return made
+
+
+@pytest.fixture
+def build(tree, allensdk):
+    """Somebody looks into the static directory of a release."""
+
+    def make(release):
+        original = at(tree, f"v{release}").ino
+        name = manifest_name(release, PROJECT)
+        manifest = at(tree, f"allensdk/{name}").blob
+        ino = at(tree, f"allensdk/v{release}/p").ino
+        assert tree.directory(ino).children is None
+        allensdk.build(Shown(release, original, name, manifest), ino)
+
+    return make
 
 
 def at(tree, path, ino=ROOT):
@@ -70,31 +86,25 @@ def test_a_pinned_directory_shows_one_release(tree, allensdk):
     assert own.name != at(tree, "allensdk/_manifest_last_used.txt").name
 
 
-def test_manifests_are_one_file_under_all_their_names(tree, allensdk):
+def test_manifests_are_one_file_under_all_their_names(tree, build):
     name = manifest_name("1.0.1", PROJECT)
-    for ino in allensdk.unbuilt:
-        allensdk.build(ino)
+    build("1.0.1")
     places = ["allensdk", "allensdk/v1.0.1", "allensdk/v1.0.1/p/manifests"]
     assert len({at(tree, f"{place}/{name}").ino for place in places}) == 1
 
 
-def test_a_static_directory_is_built_from_its_release(tree, allensdk):
-    (ino,) = [ino for ino, shown in allensdk.unbuilt.items() if shown.release == "1.0.1"]
-    assert tree.directory(ino).children is None
-    allensdk.build(ino)
+def test_a_static_directory_is_built_from_its_release_without_views(tree, build):
+    tree.add_directory(at(tree, "v1.0.1").ino, next(iter(VIEWS)), 0, built=False)
+    build("1.0.1")
     assert names(tree, "allensdk/v1.0.1/p") == {"manifests", "behavior_sessions", "readme.txt"}
     link = at(tree, "allensdk/v1.0.1/p/behavior_sessions")
     assert link.target == b"../../../v1.0.1/behavior_sessions"
     assert at(tree, "allensdk/v1.0.1/p/readme.txt") is at(tree, "v1.0.1/readme.txt")
 
 
-def test_a_release_that_has_manifests_of_its_own_does_not_hide_ours(tree):
-    allensdk = AllenSDKTree(tree, PROJECT)
-    release = shown(tree, "1.0.1")
-    tree.add_directory(release.ino, "manifests", 0)
-    allensdk.show(release)
-    (ino,) = allensdk.unbuilt
-    allensdk.build(ino)
+def test_a_release_that_has_manifests_of_its_own_does_not_hide_ours(tree, build):
+    tree.add_directory(at(tree, "v1.0.1").ino, "manifests", 0)
+    build("1.0.1")
     assert names(tree, "allensdk/v1.0.1/p/manifests") == {manifest_name("1.0.1", PROJECT)}
 
 
@@ -108,9 +118,9 @@ def test_a_release_that_comes_moves_the_latest(tree, allensdk):
     assert at(tree, "allensdk/p").ino == before
 
 
-def test_who_follows_every_link_comes_to_an_end(tree, allensdk):
-    for ino in allensdk.unbuilt:
-        allensdk.build(ino)
+def test_who_follows_every_link_comes_to_an_end(tree, build):
+    for release in ("1.0.1", "1.1.0"):
+        build(release)
 
     def walk(path, ino):
         """Depth-first through links, as ``find -L``; a directory in itself would never end."""
@@ -132,7 +142,7 @@ def test_who_follows_every_link_comes_to_an_end(tree, allensdk):
 
 def test_a_project_too_deep_for_the_sdk_has_no_such_directory(tree):
     allensdk = AllenSDKTree(tree, "lab/p")
-    allensdk.show(shown(tree, "1.0.1"))
+    assert allensdk.show(shown(tree, "1.0.1")) == 0
     allensdk.point_latest("1.0.1")
-    assert (allensdk.ino, allensdk.unbuilt) == (0, {})
+    assert allensdk.ino == 0
     assert [name for name, _ in tree.children(ROOT)] == [b"v1.0.1"]

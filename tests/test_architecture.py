@@ -16,6 +16,7 @@ FLOORS = [
     ["daemon"],
     ["fuse"],
     ["filesystem"],
+    ["metadata"],
     ["dataset", "blocks"],
     ["catalog", "remote"],
     ["config", "control", "kept", "mounts", "ownfiles", "systemd"],

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 from ..model import Blob
 from .tree import ROOT, Tree
+from .views import VIEWS
 
 NAME = "allensdk"
 LAST_USED = "_manifest_last_used.txt"
@@ -54,18 +55,17 @@ class AllenSDKTree:
         self._tree = tree
         self._project = project
         self._latest = ""
-        #: Directories to be built when they are looked into, and what each is to show.
-        self.unbuilt: dict[int, Shown] = {}
         #: The one whose names change as releases are published; 0: there is none.
         self.ino = 0
 
     def __repr__(self) -> str:
-        return f"<AllenSDKTree {self._project!r}, {len(self.unbuilt)} to be built>"
+        return f"<AllenSDKTree {self._project!r}, latest {self._latest!r}>"
 
-    def show(self, shown: Shown) -> None:
-        """A release has come."""
+    def show(self, shown: Shown) -> int:
+        """A release has come.  The directory that ``build`` is to build when somebody looks into
+        it; 0: there is none."""
         if "/" in self._project:
-            return
+            return 0
         mtime = shown.manifest.mtime
         if not self.ino:
             self.ino = self._cache_dir(ROOT, NAME, mtime, own="")
@@ -73,8 +73,7 @@ class AllenSDKTree:
         self._release(self.ino, shown, "..")
         pinned = self._cache_dir(self.ino, f"v{shown.release}", mtime, own=f"-v{shown.release}")
         self._release(pinned, shown, "../..")
-        static = self._tree.add_directory(pinned, self._project, mtime, built=False)
-        self.unbuilt[static] = shown
+        return self._tree.add_directory(pinned, self._project, mtime, built=False)
 
     def point_latest(self, release: str) -> None:
         """*release* is the latest one."""
@@ -84,10 +83,9 @@ class AllenSDKTree:
             self._tree.set_symlink(self.ino, self._project, target, mtime)
             self._latest = release
 
-    def build(self, ino: int) -> None:
-        """Build one of ``unbuilt``; the release that it shows has been built."""
-        shown = self.unbuilt[ino]
-        self._tree.mirror(ino, shown.ino, f"../../../v{shown.release}")
+    def build(self, shown: Shown, ino: int) -> None:
+        """Build the directory that ``show`` announced; the release itself has been built."""
+        self._tree.mirror(ino, shown.ino, f"../../../v{shown.release}", without=VIEWS)
         manifests = self._tree.add_directory(ino, MANIFESTS, shown.manifest.mtime)
         self._tree.add_file(manifests, shown.name, shown.manifest)
 

@@ -9,7 +9,7 @@ when a release is published.
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..errors import NoSuchName
@@ -20,7 +20,7 @@ ROOT = 1
 
 @dataclass(slots=True)
 class Directory:
-    """*children* is None until the directory is built: ask the dataset, then ``Tree.fill``."""
+    """*children* is None until the directory is built: find out what it holds, then ``fill``."""
 
     ino: int
     parent: int
@@ -163,16 +163,18 @@ class Tree:
         self._nodes.append(node)
         self._enter(parent, name, node.ino)
 
-    def mirror(self, ino: int, original: int, way: str) -> None:
+    def mirror(self, ino: int, original: int, way: str, *, without: Container[str]) -> None:
         """Build the directory *ino*: each name of the directory *original*, of which *way* is the
-        path from *ino*.  Directories are linked to, files are there themselves."""
+        path from *ino*, but those of *without*.  Directories are linked to, files are there
+        themselves."""
         directory = self.directory(ino)
         directory.children = directory.children or {}
-        for name, node in self.children(original):
+        for raw, node in self.children(original):
+            name = raw.decode()
             if isinstance(node, File):
-                self.add_file(ino, name.decode(), node.blob)
-            else:
-                self.set_symlink(ino, name.decode(), f"{way}/{name.decode()}", directory.mtime)
+                self.add_file(ino, name, node.blob)
+            elif name not in without:
+                self.set_symlink(ino, name, f"{way}/{name}", directory.mtime)
 
     def fill(self, ino: int, files: Iterable[tuple[str, Blob]]) -> None:
         """Build the directory *ino*, once, from paths relative to it."""
@@ -184,6 +186,20 @@ class Tree:
         for path, blob in files:
             folder, _, name = path.rpartition("/")
             self.add_file(self._folder(made, folder, directory.mtime), name, blob)
+
+    def fill_links(self, ino: int, layout: Mapping[str, Mapping[str, str]]) -> None:
+        """Build the directory *ino*, once: of directories, and in each the links by name.
+
+        Targets are paths relative to the directory that holds *ino*.
+        """
+        directory = self.directory(ino)
+        if directory.children is not None:
+            return
+        directory.children = {}
+        for folder, links in layout.items():
+            made = self.add_directory(ino, folder, directory.mtime)
+            for name, target in links.items():
+                self.set_symlink(made, name, f"../../{target}", directory.mtime)
 
     def _folder(self, made: dict[str, int], folder: str, mtime: int) -> int:
         if folder not in made:

@@ -11,19 +11,20 @@ import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
 from .. import mounts, systemd
 from ..blocks.fetcher import Fetcher
-from ..blocks.store import open_store
+from ..blocks.store import BlockStore, open_store
 from ..config import Settings
 from ..control import alone
 from ..control import server as control
 from ..dataset import Dataset
 from ..errors import MountpointDenied, VbofsError
 from ..filesystem import Filesystem
+from ..metadata import Metadata
 from ..ownfiles import OwnFiles
 from ..remote.offline import OfflineObjectStore
 from ..remote.protocol import ObjectStore
@@ -90,6 +91,38 @@ async def catalogue(settings: Settings) -> AsyncIterator[Dataset]:
     with _closing(_remote(settings)) as remote:
         impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
         yield await Dataset.open(impatient, settings)
+
+
+class Floors(NamedTuple):
+    """The lower half of the tower: everything but the file system and the kernel."""
+
+    dataset: Dataset
+    store: BlockStore
+    fetcher: Fetcher
+    metadata: Metadata
+
+
+@contextlib.asynccontextmanager
+async def library(settings: Settings) -> AsyncIterator[Floors]:
+    """The lower half of the tower, for commands that read what is in files, without a mount.
+
+    It shares the cache with every mount.  At the end, what is under way is dropped.
+    """
+    store = open_store(settings.cache_dir, settings.cache_size, keep_free=settings.keep_free)
+    with _closing(_remote(settings)) as remote:
+        retrying = Retrying(remote, settings.timeout)
+        impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
+        dataset = await Dataset.open(impatient, settings)
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            fetcher = Fetcher(nursery, store, retrying, settings.connections)
+            try:
+                yield Floors(dataset, store, fetcher, Metadata(dataset, store, fetcher))
+            except Exception as error:
+                failure = error  # The nursery would wrap it in a group.
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
 
 
 async def _serve_kernel(tower: Tower, nursery: trio.Nursery, ready: Callable[[str], None]) -> None:
