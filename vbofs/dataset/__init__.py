@@ -302,6 +302,10 @@ class Dataset:
             manifest.file_id_column,
         )
 
+    async def manifest(self, release: str) -> Manifest:
+        """What *release* pins.  UnknownRelease, or a RemoteError if it is not kept."""
+        return await self._manifest(self._manifest_of(release))
+
     def _manifest_of(self, release: str) -> Document:
         """Shown or not: ``--release latest`` moves on, and the directory it showed first stays."""
         for document in self.listing.manifests:
