@@ -31,7 +31,7 @@ DOORS = {
     "botocore": {"remote.s3", "remote.s3_errors", "demo"},
     "urllib3": {"remote.s3"},
     "pandas": {"catalog.tables", "demo"},
-    "h5py": {"demo", "cli.demo"},
+    "h5py": {"demo", "cli.demo", "blocks.arrays"},
     "pynwb": {"demo"},
     "moto": {"demo"},
     "pyfuse3": {"fuse"},

@@ -49,14 +49,19 @@ class Priority(enum.IntEnum):
     DEMAND = 0
     CHASE = 1
     READ_AHEAD = 2
+    PREFETCH = 3
 
 
 @dataclass(eq=False, slots=True)
 class Flight:
-    """One block under way.  *content* is set for those who wait, and where the disk refuses."""
+    """One block under way.  *content* is set for those who wait, and where the disk refuses.
+
+    *waiters* want its bytes; *onlookers* only want it to be on disk.
+    """
 
     landed: trio.Event = field(default_factory=trio.Event)
     waiters: int = 0
+    onlookers: int = 0
     content: bytes | None = None
     error: Exception | None = None
 
@@ -84,6 +89,7 @@ class FetcherStatistics:
     demanded: int
     chased: int
     read_ahead: int
+    prefetched: int
     joined: int
     failed: int
     flying: int
@@ -102,6 +108,8 @@ class Fetcher:
         self._connections = connections
         # A quarter is kept for demand, but there is read-ahead even on one connection.
         self._unhurried = max(1, connections - max(1, connections // 4))
+        # Prefetching takes hours: as long as somebody reads, the network is mostly his.
+        self._considerate = max(1, connections // 8)
         self._flights: dict[tuple[str, int], Flight] = {}
         self._queue: list[_Request] = []
         self._flying: list[_Request] = []
@@ -120,6 +128,7 @@ class Fetcher:
             self._asked[Priority.DEMAND],
             self._asked[Priority.CHASE],
             self._asked[Priority.READ_AHEAD],
+            self._asked[Priority.PREFETCH],
             self._joined,
             self._failed,
             len(self._flying),
@@ -139,8 +148,7 @@ class Fetcher:
         Returns the blocks that were waited for, by number; the others are on disk.
         BlockUnavailable if one cannot be had.
         """
-        if self.verifier.is_condemned(blob):
-            raise BlockUnavailable(f"{blob.version.key}: its bytes are not those of its release")
+        self._check(blob)
         missing = self._missing(blob, blocks)
         self._request(blob, missing, priority)
         waited = {block: self._flights[blob.ident, block] for block in missing}
@@ -152,12 +160,27 @@ class Fetcher:
                 del waited[block]
             for flight in waited.values():
                 await flight.landed.wait()
-        for flight in waited.values():
-            if flight.error is not None:
-                raise BlockUnavailable(
-                    f"{blob.version.key}: {flight.error}", flight.error
-                ) from flight.error
+        _check_landed(blob, waited.values())
         return {block: f.content for block, f in waited.items() if f.content is not None}
+
+    async def bring(self, blob: Blob, blocks: range) -> None:
+        """Wait until *blocks* have been fetched to disk, after whatever anybody waits for.
+
+        BlockUnavailable if one cannot be had.  One that the disk refuses is lost: look there.
+        """
+        self._check(blob)
+        missing = self._missing(blob, blocks)
+        self._request(blob, missing, Priority.PREFETCH)
+        flights = [self._flights[blob.ident, block] for block in missing]
+        for flight in flights:
+            flight.onlookers += 1
+        try:
+            for flight in flights:
+                await flight.landed.wait()
+        finally:
+            for flight in flights:
+                flight.onlookers -= 1
+        _check_landed(blob, flights)
 
     def want(self, blob: Blob, blocks: range) -> None:
         """Have *blocks* fetched some time; those on their way already are left as they are."""
@@ -172,17 +195,25 @@ class Fetcher:
         self._read_at = trio.current_time()
 
     @property
+    def _is_read(self) -> bool:
+        return trio.current_time() - self._read_at < REST
+
+    @property
     def _is_busy(self) -> bool:
-        return bool(self._flying) or trio.current_time() - self._read_at < REST
+        return bool(self._flying) or self._is_read
 
     def abandon(self, blob: Blob) -> None:
         """Nobody reads *blob* any more: drop what was to be fetched ahead and has not begun."""
         for request in [r for r in self._queue if r.blob.ident == blob.ident]:
-            if not any(flight.waiters for flight in request.flights.values()):
+            if not any(f.waiters or f.onlookers for f in request.flights.values()):
                 self._queue.remove(request)
                 self._land_all(request, BlockUnavailable("the file was closed"))
 
     # --- deciding
+
+    def _check(self, blob: Blob) -> None:
+        if self.verifier.is_condemned(blob):
+            raise BlockUnavailable(f"{blob.version.key}: its bytes are not those of its release")
 
     def _missing(self, blob: Blob, blocks: range) -> list[int]:
         file = self._store.file(blob)
@@ -216,12 +247,17 @@ class Fetcher:
     def _start_what_may(self) -> None:
         while self._queue and len(self._flying) < self._connections:
             first = min(self._queue, key=lambda r: (r.priority, r.serial))
-            unhurried = sum(r.priority is not Priority.DEMAND for r in self._flying)
-            if first.priority is not Priority.DEMAND and unhurried >= self._unhurried:
+            if first.priority is not Priority.DEMAND and self._leave_no_share(first.priority):
                 return
             self._nursery.start_soon(self._fly, first)  # Raises if the nursery has closed.
             self._queue.remove(first)
             self._flying.append(first)
+
+    def _leave_no_share(self, priority: Priority) -> bool:
+        """One more request of *priority* would take connections that others may need at once."""
+        unhurried = sum(r.priority is not Priority.DEMAND for r in self._flying)
+        considerate = priority is Priority.PREFETCH and self._is_read
+        return unhurried >= (self._considerate if considerate else self._unhurried)
 
     # --- flying
 
@@ -287,6 +323,14 @@ class Fetcher:
             del self._flights[request.blob.ident, block]
             flight.landed.set()
         request.flights.clear()
+
+
+def _check_landed(blob: Blob, flights: Iterable[Flight]) -> None:
+    for flight in flights:
+        if flight.error is not None:
+            raise BlockUnavailable(
+                f"{blob.version.key}: {flight.error}", flight.error
+            ) from flight.error
 
 
 @contextlib.contextmanager

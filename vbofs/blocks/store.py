@@ -25,6 +25,7 @@ from cachetools import LRUCache
 from ..errors import CacheFull, CacheTooNew, CacheUnwritable
 from ..model import Blob
 from .blobfile import FORMAT, BlobFile
+from .pins import Pins
 from .space import candidates, disk_free, disk_usage
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class BlockStore:
         self, folder: Path, limit: int, *, keep_free: int = 0, open_files: int = 256
     ) -> None:
         self.folder = folder
+        self.pins = Pins(folder.parent)
         self._limit = limit
         self._keep_free = keep_free
         self._lock = threading.Lock()
@@ -80,6 +82,11 @@ class BlockStore:
     def statistics(self) -> StoreStatistics:
         used = self._used if self._used is not None else disk_usage(self.folder)
         return StoreStatistics(used, self._limit, self._damaged, self._evicted, self._refused)
+
+    def capacity(self) -> int:
+        """Bytes of disk that blobs may take in all: the limit, or what the disk has for them."""
+        free = disk_free(self.folder) - self._keep_free
+        return max(0, min(self._limit, disk_usage(self.folder) + free))
 
     def file(self, blob: Blob) -> BlobFile | None:
         """The blob's place on disk; None: the disk refuses, and all its blocks are misses."""
@@ -182,7 +189,7 @@ class BlockStore:
             if excess > 0:
                 with self._lock:
                     files = dict(self._files)
-                for candidate in candidates(self.folder, files):
+                for candidate in candidates(self.folder, files, self.pins.idents()):
                     if freed >= excess + spare:
                         break
                     freed += candidate.drop()

@@ -58,6 +58,8 @@ class Verifier:
         self._is_busy = is_busy
         # Blobs, not their files: thousands may wait here, and a file is two descriptors.
         self._pending: dict[str, Blob] = {}
+        # Those of them that somebody waits for: hashed first, and though others read.
+        self._hurried: dict[str, trio.Event] = {}
         self._strikes: Counter[str] = Counter()
         self._verified = 0
 
@@ -88,9 +90,31 @@ class Verifier:
                 self._nursery.start_soon(self._work)
             self._pending[blob.ident] = blob
 
+    def strike(self, blob: Blob) -> None:
+        """It was found not to be what was published, and is no longer here."""
+        self._strikes[blob.ident] += 1
+        self._remote.distrust(blob.version)
+
+    async def settle(self, blob: Blob) -> bool | None:
+        """Have *blob* verified now, if all of it is here; whether it is what was published.
+
+        None: not all of it is here, or nothing was published of it.
+        """
+        file = self._store.file(blob)
+        if file is None or not blob.digest or not (file.verified or file.is_complete()):
+            return None
+        strikes = self._strikes[blob.ident]
+        self.consider(file)
+        if blob.ident in self._pending:
+            await self._hurried.setdefault(blob.ident, trio.Event()).wait()
+        if self._strikes[blob.ident] > strikes:
+            return False
+        return True if file.verified else None
+
     async def _work(self) -> None:
         while self._pending:
-            blob = next(iter(self._pending.values()))
+            first = next(iter(self._hurried or self._pending))
+            blob = self._pending[first]
             try:
                 file = self._store.file(blob)
                 if file is not None:
@@ -101,6 +125,8 @@ class Verifier:
                 log.exception("verifying %s: a bug; it stays unverified", blob.version.key)
             finally:
                 del self._pending[blob.ident]
+                if hurried := self._hurried.pop(blob.ident, None):
+                    hurried.set()
 
     async def _digest(self, file: BlobFile) -> str | None:
         """Hex blake2b-512 of *file*; None if not all of it is here and sound.
@@ -109,7 +135,8 @@ class Verifier:
         """
         whole = hashlib.blake2b()
         for start in range(0, file.blob.size, STEP):
-            while self._is_busy():  # noqa: ASYNC110  # Busy on and off is busy; only rest counts.
+            # Busy on and off is busy; only rest counts.
+            while self._is_busy() and not self._hurried:  # noqa: ASYNC110
                 await trio.sleep(PATIENCE)
             extent = Extent(start, min(start + STEP, file.blob.size))
             piece = await trio.to_thread.run_sync(_hashed, file, extent, whole)
@@ -125,9 +152,8 @@ class Verifier:
             self._verified += 1
             log.info("%s is verified", file.blob.version.key)
             return
-        self._strikes[file.blob.ident] += 1
         file.forget(range(block_count(file.blob.size)))
-        self._remote.distrust(file.blob.version)
+        self.strike(file.blob)
         log.error(
             "%s does not match its release's blake2b; %s",
             file.blob.version.key,

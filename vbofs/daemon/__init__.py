@@ -29,6 +29,7 @@ from ..ownfiles import OwnFiles
 from ..remote.offline import OfflineObjectStore
 from ..remote.protocol import ObjectStore
 from ..remote.retrying import Retrying
+from .ahead import Ahead
 from .tower import Tower
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
                 chase=settings.hdf5_chase,
                 own=OwnFiles(settings.mountpoint),
             )
-            tower = Tower(settings, dataset, store, fetcher, filesystem, [retrying, impatient])
+            ahead = Ahead(settings, dataset, store, fetcher, nursery)
+            remotes = [retrying, impatient]
+            tower = Tower(settings, dataset, store, fetcher, filesystem, remotes, ahead)
             await _serve_kernel(tower, nursery, ready)
             nursery.cancel_scope.cancel()  # Read-ahead has no one left to read for.
 
@@ -100,6 +103,7 @@ class Floors(NamedTuple):
     store: BlockStore
     fetcher: Fetcher
     metadata: Metadata
+    nursery: trio.Nursery
 
 
 @contextlib.asynccontextmanager
@@ -117,7 +121,8 @@ async def library(settings: Settings) -> AsyncIterator[Floors]:
         async with trio.open_nursery() as nursery:
             fetcher = Fetcher(nursery, store, retrying, settings.connections)
             try:
-                yield Floors(dataset, store, fetcher, Metadata(dataset, store, fetcher))
+                metadata = Metadata(dataset, store, fetcher)
+                yield Floors(dataset, store, fetcher, metadata, nursery)
             except Exception as error:
                 failure = error  # The nursery would wrap it in a group.
             nursery.cancel_scope.cancel()

@@ -15,6 +15,7 @@ from ..control.server import Verbs
 from ..dataset import Dataset
 from ..filesystem import Filesystem
 from ..remote.retrying import Retrying
+from .ahead import Ahead
 
 
 class Tower:
@@ -28,6 +29,7 @@ class Tower:
         fetcher: Fetcher,
         filesystem: Filesystem,
         remotes: list[Retrying],
+        ahead: Ahead,
     ) -> None:
         self.settings = settings
         self.dataset = dataset
@@ -35,11 +37,12 @@ class Tower:
         self.fetcher = fetcher
         self.filesystem = filesystem
         self.remotes = remotes
+        self.ahead = ahead
         self.since = time.time()
 
     def verbs(self) -> Verbs:
         """What the control socket answers, by name; arguments are keywords."""
-        return {"status": self.status, "refresh": self.refresh}
+        return {"status": self.status, "refresh": self.refresh, **self.ahead.verbs()}
 
     async def status(self) -> dict[str, Any]:
         """Everything that ``vbofs status`` shows; names are those of ``statistics()``."""

@@ -1,8 +1,8 @@
 """Where an object version lies in the releases: under which path, and as which file id.
 
-A manifest says what a release pins; this is the way back.  It is made of all manifests at once, when
-somebody first asks, and again when a release has been published since; a mount whose users never
-ask pays nothing.
+A manifest says what a release pins; this is the way back.  It is made of all manifests at once,
+when somebody first asks, and again when a release has been published since; a mount whose users
+never ask pays nothing.
 """
 
 from __future__ import annotations

@@ -1,0 +1,154 @@
+"""``vbofs prefetch``"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..config import Settings
+from ..errors import PrefetchIncomplete, RecordInvalid, SettingsInvalid
+from .meter import Meter, meter
+from .selection import Asked, chosen, selection_options
+from .words import counted, size
+
+if TYPE_CHECKING:
+    from ..blocks.prefetch import Want
+    from ..daemon import Floors
+
+#: Failures that are shown by name.
+SHOWN = 5
+
+
+class Pieces:
+    """Which arrays of the files: *only* these or all *without* those; both empty: whole files."""
+
+    def __init__(self, only: str, without: str) -> None:
+        if only and without:
+            raise SettingsInvalid("--only and --without exclude each other")
+        self.words = tuple(word.strip() for word in (only or without).split(",") if word.strip())
+        self.excluded = bool(without)
+
+    def __bool__(self) -> bool:
+        return bool(self.words)
+
+
+@click.command()
+@selection_options()
+@click.option("--only", default="", metavar="NAME,…", help="Only these arrays: dff,running.")
+@click.option("--without", default="", metavar="NAME,…", help="All but these: templates.")
+@click.option(
+    "--from-record",
+    "record",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Exactly what a record of reads says (vbofs record).",
+)
+@click.option("--pin", is_flag=True, help="Keep the files: they are evicted last.")
+@click.option("--yes", is_flag=True, help="Do not ask, however much it is.")
+def command(
+    asked: Asked,
+    settings: Settings,
+    only: str,
+    without: str,
+    record: Path | None,
+    pin: bool,
+    yes: bool,
+) -> None:
+    """Fetch files now that will be read later: PATHs, what a query finds, or a --release.
+
+    A PATH is on a mount, or relative to the dataset (v1.0.1/behavior_sessions).  What is cached is
+    not fetched again, so an interrupted prefetch goes on when it is run again.  A mount that has
+    the same cache does the work, after its readers'; without one this command does.
+
+    Names of arrays are those in the HDF5 files, whole (processing/ophys/dff) or in part (dff).
+    """
+    import trio
+
+    if not asked and record is None:
+        raise click.UsageError("Name a PATH, a query, a --release or --from-record.")
+    pieces = Pieces(only, without)
+    settled = False
+    try:
+        trio.run(_work, settings, asked, pieces, record, pin, yes)
+        settled = True
+    except (KeyboardInterrupt, BaseExceptionGroup):
+        if not settled:
+            click.echo("vbofs: what has come is kept; run it again to go on", err=True)
+        raise
+
+
+async def _work(
+    settings: Settings, asked: Asked, pieces: Pieces, record: Path | None, pin: bool, yes: bool
+) -> None:
+    from ..daemon import library
+    from .estimate import check, unfinished
+
+    async with library(settings) as floors:
+        wants = await _wants(floors, asked, pieces, record)
+        todo, estimate = unfinished(floors.store, wants)
+        click.echo(estimate.line(), err=True)
+        check(estimate, yes=yes)
+        if pin:
+            floors.store.pins.add(want.blob.ident for want in wants)
+        outcome = await _fetched(settings, floors, todo, estimate.missing)
+    _tell(outcome, pinned=len(wants) if pin else 0)
+
+
+async def _wants(floors: Floors, asked: Asked, pieces: Pieces, record: Path | None) -> list[Want]:
+    from ..blocks.prefetch import Want
+
+    files = await chosen(floors, asked)
+    wants = [Want(file.name, file.blob) for file in files]
+    if pieces:
+        from .pieces import narrowed
+
+        wants = await narrowed(floors, wants, pieces.words, excluded=pieces.excluded)
+    if record is not None:
+        from .recorded import wants_of
+
+        wants += await wants_of(floors, _content(record))
+    return wants
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RecordInvalid(f"{path} cannot be read: {error.strerror}") from error
+
+
+async def _fetched(
+    settings: Settings, floors: Floors, todo: list[Want], missing: int
+) -> dict[str, Any]:
+    from .through import fetch
+
+    began = time.monotonic()
+    with meter("prefetch", missing) as shown:
+        outcome = await fetch(settings, floors, todo, lambda document: _show(shown, document))
+    return {**outcome, "seconds": time.monotonic() - began}
+
+
+def _show(shown: Meter, document: dict[str, Any]) -> None:
+    if "files" in document:
+        shown.show(document["bytes"], f"{document['files_done']} of {document['files']} files")
+
+
+def _tell(outcome: dict[str, Any], *, pinned: int) -> None:
+    by = f" by the mount {outcome['by']}" if outcome["by"] else ""
+    line = f"{size(outcome['bytes'])} fetched{by} in {outcome['seconds']:.1f} s"
+    line += f"; {counted(outcome['files_done'], 'file')} done"
+    if outcome["verified"]:
+        line += f", {outcome['verified']:,} of them verified"
+    click.echo(line + (f"; {counted(pinned, 'file')} pinned" if pinned else ""))
+    for name, why in list(outcome["failed"].items())[:SHOWN]:
+        click.echo(f"  {name}: {why}", err=True)
+    if outcome["failures"] or outcome["stopped"]:
+        left = outcome["files"] - outcome["files_done"]
+        why = outcome["stopped"] or next(iter(outcome["failed"].values()), "")
+        raise PrefetchIncomplete(
+            f"{counted(left, 'file')} could not be fetched: {why};"
+            " run it again to fetch what is missing"
+        )

@@ -1,0 +1,228 @@
+"""Which files a verb is about: by path, by query, by release, or all; and in which cache.
+
+A path is one on a mount (any symbolic link to it will do: ``latest``, the views), or relative to
+the dataset as the mount's root shows it: ``v1.0.1/behavior_sessions``, with or without a mount.  A
+path on a mount also says which dataset is meant and where its cache is, whatever the options say.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+import msgspec
+
+from .. import control, mounts
+from ..catalog.query import Query
+from ..config import Settings
+from ..errors import NotInDataset, Offline, SettingsInvalid, VbofsError
+from ..model import Blob
+from .options import dataset_options, settings_of
+from .query import query_options, selected
+
+if TYPE_CHECKING:
+    from ..daemon import Floors
+    from ..dataset import Contents
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: How the dataset's own names begin: a release, or the link to the latest.
+_RELEASE = re.compile(r"(?:v(?P<release>\d+\.\d+\.\d+[^/]*)|latest)(?:/(?P<path>.*))?")
+
+
+class Chosen(NamedTuple):
+    """A file of a release; one that several releases show is chosen once."""
+
+    release: str
+    path: str
+    blob: Blob
+
+    @property
+    def name(self) -> str:
+        return f"v{self.release}/{self.path}"
+
+
+class Place(NamedTuple):
+    """Where a path leads: *inner* is relative to the dataset, on the mount at *mountpoint* or on
+    none."""
+
+    inner: str
+    mountpoint: Path | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says; ``release`` is "" where it names none."""
+
+    places: tuple[Place, ...]
+    query: Query
+    release: str
+    everything: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.places or self.query or self.release or self.everything)
+
+
+def selection_options(*, everything: str = "") -> Callable[[F], Any]:
+    """PATHs, the query's options, the dataset's, and with *everything* (its help) ``--all``.
+
+    The verb is called with ``asked`` and ``settings`` in their place.
+    """
+
+    def decorate(function: F) -> F:
+        # No functools.wraps: click keeps the options of what it wraps, in the order of decoration.
+        def gathered(
+            paths: Sequence[str], query: Query, release: str, whole: bool = False, **options: Any
+        ) -> Any:
+            own = {name: options.pop(name) for name in list(options) if name in mine}
+            source = click.get_current_context().get_parameter_source("release")
+            named = source is not click.core.ParameterSource.DEFAULT
+            places = tuple(place_of(path) for path in paths)
+            asked = Asked(places, query, release if named else "", whole)
+            return function(asked=asked, settings=_settings(options, places), **own)
+
+        gathered.__doc__ = function.__doc__
+        gathered.__name__ = function.__name__
+        params = getattr(function, "__click_params__", [])
+        gathered.__click_params__ = params  # type: ignore[attr-defined]
+        mine = {param.name for param in params}
+        decorated: Any = query_options(dataset_options(gathered))
+        if everything:
+            decorated = click.option("--all", "whole", is_flag=True, help=everything)(decorated)
+        return click.argument("paths", nargs=-1, metavar="[PATH]…")(decorated)
+
+    return decorate
+
+
+def place_of(path: str) -> Place:
+    """What *path* names.  NotInDataset if that is on no mount and no path of a dataset."""
+    real = Path(os.path.realpath(os.path.expanduser(path)))
+    for mount in reversed(mounts.mounts()):
+        if mount.is_ours and real.is_relative_to(mount.path):
+            inner = "" if real == mount.path else str(real.relative_to(mount.path))
+            return Place(inner, mount.path)
+    if _RELEASE.fullmatch(path.strip("/")) and not os.path.exists(path):
+        return Place(path.strip("/"))
+    raise NotInDataset(
+        f"{path} is on no mount of vbofs, and no path in a release either;"
+        " write for example v1.0.1/behavior_sessions"
+    )
+
+
+def _settings(options: dict[str, Any], places: Iterable[Place]) -> Settings:
+    """Those of the mount that a path lies on, else those of the options."""
+    settings = settings_of(options)
+    found: dict[Path, Settings] = {}
+    for place in places:
+        if place.mountpoint is not None and place.mountpoint not in found:
+            origin = origin_of(place.mountpoint)
+            found[place.mountpoint] = adopted(settings, origin) if origin else settings
+    if len({_where(one) for one in found.values()}) > 1:
+        raise SettingsInvalid("the paths are on mounts of different datasets or caches")
+    return next(iter(found.values()), settings)
+
+
+def origin_of(mountpoint: Path) -> dict[str, Any] | None:
+    """The settings of a mount's daemon, as far as they matter here; None if it does not answer."""
+    try:
+        answer: dict[str, Any] = control.ask(mountpoint, "origin")
+    except VbofsError:
+        return None
+    return answer
+
+
+def adopted(settings: Settings, origin: dict[str, Any]) -> Settings:
+    """*settings*, but of the dataset and the cache of a daemon."""
+    offline = settings.offline or origin["offline"]
+    stated = {**origin, "cache_dir": Path(origin["cache_dir"]), "offline": offline}
+    return msgspec.structs.replace(settings, **stated)
+
+
+def _where(settings: Settings) -> tuple[object, ...]:
+    return settings.cache_dir, settings.bucket, settings.project, settings.endpoint_url
+
+
+def daemon_of(settings: Settings) -> Path | None:
+    """The mountpoint of a running daemon that fetches the same dataset into the same cache."""
+    for mount in mounts.mounts() if not settings.offline else ():
+        origin = origin_of(mount.path) if mount.is_ours else None
+        if origin is None or origin["offline"]:
+            continue
+        if _where(adopted(settings, origin)) == _where(settings):
+            return mount.path
+    return None
+
+
+# --- from names to blobs
+
+
+async def chosen(floors: Floors, asked: Asked) -> list[Chosen]:
+    """The files that are meant, in the order in which they were named, each blob once.
+
+    NotInDataset, UnknownRelease, or what a query raises.
+    """
+    found: dict[str, Chosen] = {}
+    for place in asked.places:
+        _add(found, await _at(floors, place.inner))
+    if asked.query or (asked.release and not asked.places):
+        _add(found, await _matching(floors, asked))
+    if asked.everything:
+        _add(found, await everything(floors))
+    return list(found.values())
+
+
+def _add(found: dict[str, Chosen], more: Iterable[Chosen]) -> None:
+    for one in more:
+        found.setdefault(one.blob.ident, one)
+
+
+async def everything(floors: Floors, *releases: str) -> list[Chosen]:
+    """All files of *releases* (none named: of all), as far as they are known; newest first."""
+    files: list[Chosen] = []
+    for release in releases or [*floors.dataset.releases][::-1]:
+        try:
+            files += _files(await floors.dataset.contents(release))
+        except Offline:
+            continue  # Nobody has looked into it, so nothing of it is here.
+    return files
+
+
+async def _at(floors: Floors, inner: str) -> list[Chosen]:
+    if not inner:
+        return await everything(floors)
+    match = _RELEASE.fullmatch(inner)
+    if match is None:
+        raise NotInDataset(f"{inner} is in no release, so there is nothing to keep of it")
+    contents = await floors.metadata.contents(match["release"] or "latest")
+    path = (match["path"] or "").strip("/")
+    files = [one for one in _files(contents) if _lies_in(one.path, path)]
+    if not files:
+        raise NotInDataset(f"there is no {path} in v{contents.release}")
+    return files
+
+
+def _lies_in(path: str, place: str) -> bool:
+    """*path* is the file or in the directory *place*, or matches it as a pattern."""
+    inside = not place or path == place or path.startswith(place + "/")
+    return inside or fnmatch.fnmatchcase(path, place)
+
+
+async def _matching(floors: Floors, asked: Asked) -> list[Chosen]:
+    contents = await floors.metadata.contents(asked.release)
+    if not asked.query:
+        return _files(contents)
+    paths = set(await selected(floors.metadata, asked.query, asked.release))
+    files = [one for one in _files(contents) if one.path in paths]
+    if not files:
+        raise NotInDataset(f"no file of v{contents.release} matches that query")
+    return files
+
+
+def _files(contents: Contents) -> list[Chosen]:
+    return [Chosen(contents.release, path, blob) for path, blob in contents.files]
