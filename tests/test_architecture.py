@@ -16,7 +16,7 @@ FLOORS = [
     ["daemon"],
     ["fuse"],
     ["filesystem"],
-    ["metadata"],
+    ["metadata", "xattrs"],
     ["dataset", "blocks"],
     ["catalog", "remote"],
     ["config", "control", "kept", "mounts", "ownfiles", "systemd"],

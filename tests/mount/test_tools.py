@@ -217,13 +217,6 @@ def test_file_tells_what_is_what(tool, mounted):
     assert "CSV" in tool("file", mounted / "project_metadata/behavior_session_table.csv")
 
 
-@needs("getfattr")
-def test_getfattr_is_told_that_there_are_no_attributes(shared, mounted):
-    outcome = shared.machine.execute("getfattr", "-d", "-m", "-", str(mounted / SESSION))
-    assert (outcome.status, outcome.out) == (1, "")
-    assert "Operation not supported" in outcome.err
-
-
 def test_grep_and_head_read_tables_and_manifests(tool, shared, mounted):
     assert tool("head", "-c", "13", mounted / "project_metadata/behavior_session_table.csv")
     found = tool("grep", "-l", "manifest_version", "-r", shared / "manifests").split()

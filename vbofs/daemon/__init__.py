@@ -29,6 +29,7 @@ from ..ownfiles import OwnFiles
 from ..remote.offline import OfflineObjectStore
 from ..remote.protocol import ObjectStore
 from ..remote.retrying import Retrying
+from ..xattrs import Xattrs
 from .ahead import Ahead
 from .tower import Tower
 
@@ -136,7 +137,7 @@ async def _serve_kernel(tower: Tower, nursery: trio.Nursery, ready: Callable[[st
     from ..fuse.operations import Operations
 
     settings = tower.settings
-    operations = Operations(tower.filesystem)
+    operations = Operations(tower.filesystem, Xattrs(settings, tower.dataset, tower.store))
     mounting = session.mounted(
         operations,
         settings.mountpoint,

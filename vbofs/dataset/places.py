@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import trio
 
+from ..catalog.manifest import Entry
 from ..model import ObjectVersion
 from . import Dataset
 
 
 class Place(NamedTuple):
     """*path* is the same in all *releases*, oldest first, for it is the key's; *idents* are the
-    file ids, or table names, that they have for it: mostly one."""
+    file ids that they have for it: one, mostly; none for a table."""
 
     path: str
     releases: tuple[str, ...]
@@ -49,11 +50,19 @@ class Places:
         releases = list(self._dataset.releases)
         found: dict[ObjectVersion, Place] = {}
         for release in releases:
-            for entry in (await self._dataset.manifest(release)).entries:
-                before = found.get(entry.version) or Place(entry.path, (), ())
-                found[entry.version] = before._replace(
-                    releases=(*before.releases, release),
-                    idents=(*before.idents, *({entry.ident} - {*before.idents})),
-                )
+            manifest = await self._dataset.manifest(release)
+            for entry in manifest.tables:
+                _note(found, entry, release, set())
+            for entry in manifest.files:
+                _note(found, entry, release, {entry.ident})
             await trio.lowlevel.checkpoint()  # Each takes a moment, and readers wait.
         self._known, self._releases = found, releases
+
+
+def _note(found: dict[ObjectVersion, Place], entry: Entry, release: str, idents: set[str]) -> None:
+    before = found.get(entry.version) or Place(entry.path, (), ())
+    found[entry.version] = Place(
+        entry.path,
+        (*before.releases, release),
+        (*before.idents, *(idents - {*before.idents})),
+    )
