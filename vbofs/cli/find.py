@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..catalog.query import Query
-from .options import dataset_options
-from .query import described, query_options
+from .options import dataset_options, settings_at
+from .query import query_options
 from .words import counted, shown
 
 if TYPE_CHECKING:
@@ -65,9 +65,7 @@ def command(
 
     import trio
 
-    from . import place
-
-    settings = place.settings_at(mountpoint, options)
+    settings = settings_at(mountpoint, options)
     query = dataclasses.replace(query, table=table)
     files, root = trio.run(_files, settings, release, query)
     if columns:
@@ -79,11 +77,11 @@ def command(
 
 
 async def _files(settings: Settings, release: str, query: Query) -> tuple[Files, Path | None]:
+    from ..api import place
     from ..daemon import library
-    from . import place
 
     async with library(settings) as floors:
-        files = await described(floors.metadata, release, query.table)
+        files = await floors.metadata.files(release, query.table)
         return files, place.root(settings, floors.metadata.release(release))
 
 

@@ -25,11 +25,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..catalog.query import Query
+from ..catalog.views import VIEWS
 from ..config import release_name
-from ..errors import QueryInvalid, SettingsInvalid, UnknownColumn
+from ..errors import QueryInvalid, SettingsInvalid
+from .completion import names_in
 
 if TYPE_CHECKING:
-    from ..catalog.tables import Files, Selection
+    from click.shell_completion import CompletionItem
+
     from ..metadata import Metadata
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -78,9 +81,18 @@ def query_options(function: F) -> F:
 
 def _of_facets() -> list[Callable[[Any], Any]]:
     return [
-        click.option(f"--{name}", metavar=metavar, multiple=True, help=text)
+        click.option(
+            f"--{name}", metavar=metavar, multiple=True, help=text, shell_complete=_completer(name)
+        )
         for name, (metavar, text) in _FACETS.items()
     ]
+
+
+def _completer(name: str) -> Callable[..., list[CompletionItem]] | None:
+    """Values for the shell, from the view that asks the same question; a view is cheap to read."""
+    question = name.replace("-", "_")
+    view = next((view for view, asked in VIEWS.items() if asked == question), None)
+    return (lambda context, parameter, word: names_in(view, word)) if view else None
 
 
 def _release(word: str | None) -> str:
@@ -113,25 +125,5 @@ async def selected(metadata: Metadata, query: Query, release: str = "latest") ->
         contents = await metadata.contents(release)
         tables = set(contents.tables.values())
         return [path for path, _ in contents.files if path not in tables]
-    return (await selection(metadata, query, release)).files
-
-
-async def selection(metadata: Metadata, query: Query, release: str = "latest") -> Selection:
-    """The rows that match *query*, with what ``selected`` makes of them."""
-    return (await described(metadata, release, query.table)).select(query)
-
-
-async def described(metadata: Metadata, release: str, table: str = "") -> Files:
-    """The files of *release* as its tables describe them; *table* is one more to be read."""
-    from ..catalog import tables  # pandas: half a second.
-
-    contents = await metadata.contents(release)
-    raw = dict(await metadata.naming_files(contents))
-    if table and table not in raw:
-        if table not in contents.tables:
-            raise UnknownColumn(
-                f"no table {table!r} in v{contents.release}; there are {', '.join(contents.tables)}"
-            )
-        raw[table] = await metadata.table(contents, table)
-    frames = {name: tables.frame(name, content) for name, content in raw.items()}
-    return tables.Files(frames, contents.idents, contents.ident_column, release=contents.release)
+    paths: list[str] = (await metadata.files(release, query.table)).select(query).files
+    return paths

@@ -17,6 +17,8 @@ import trio
 
 from .. import mounts, systemd
 from ..blocks.fetcher import Fetcher
+from ..blocks.pursuit import Pursuit
+from ..blocks.reader import BlobReader
 from ..blocks.store import BlockStore, open_store
 from ..config import Settings
 from ..control import alone
@@ -25,6 +27,7 @@ from ..dataset import Dataset
 from ..errors import MountpointDenied, VbofsError
 from ..filesystem import Filesystem
 from ..metadata import Metadata
+from ..model import Blob
 from ..ownfiles import OwnFiles
 from ..remote.offline import OfflineObjectStore
 from ..remote.protocol import ObjectStore
@@ -105,6 +108,11 @@ class Floors(NamedTuple):
     fetcher: Fetcher
     metadata: Metadata
     nursery: trio.Nursery
+
+    def reader(self, blob: Blob) -> BlobReader:
+        """An open file's way to *blob*, with the HDF5 chase that a mount would give it."""
+        chase = Pursuit(blob, self.store, self.fetcher, self.nursery, {})
+        return BlobReader(blob, self.store, self.fetcher, chase)
 
 
 @contextlib.asynccontextmanager

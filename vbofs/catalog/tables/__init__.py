@@ -7,7 +7,7 @@ names it and, where that row says nothing, by the row of its session; ``Files.se
 
 from __future__ import annotations
 
-from .files import Files, Selection
+from .files import Files, Selection, releases
 from .typed import frame
 
-__all__ = ["Files", "Selection", "frame"]
+__all__ = ["Files", "Selection", "frame", "releases"]

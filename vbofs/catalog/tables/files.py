@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -120,6 +120,19 @@ class Files:
             str(key),
         )
 
+    def having(self, ids: Mapping[str, object]) -> list[str]:
+        """The paths of files that have exactly *ids*, by column.  UnknownColumn for a column that
+        is none."""
+        mask = [True] * len(self.frame)
+        for name, value in ids.items():
+            if name not in self.frame:
+                near = suggestion(name, map(str, self.frame.columns))
+                raise UnknownColumn(f"no column {name!r} in v{self._release}{near}")
+            wanted = rows.identifier(value)
+            cells = map(rows.identifier, self.frame[name])
+            mask = [so_far and cell == wanted for so_far, cell in zip(mask, cells, strict=True)]
+        return list(dict.fromkeys(self.frame.loc[mask, PATH]))
+
     def columns(self, table: str = "") -> list[tuple[str, str, str]]:
         """What can be asked of *table*, or of the files: name, type and some values of each column.
 
@@ -145,6 +158,13 @@ class Files:
         for value, path in zip(self.frame[by].astype(str), self.frame[PATH], strict=True):
             owned.setdefault(value, []).append(path)
         return made, ids, [tuple(owned.get(value, ())) for value in made[by].astype(str)]
+
+
+def releases(rows: Iterable[tuple[str, int, int, int]]) -> pd.DataFrame:
+    """Releases as a table, from name, time in seconds since 1970, files and bytes."""
+    made = pd.DataFrame(rows, columns=["release", "published", "files", "bytes"])
+    made["published"] = pd.to_datetime(made["published"], unit="s", utc=True)
+    return made.set_index("release")
 
 
 def _completed(made: pd.DataFrame, above: pd.DataFrame) -> pd.DataFrame:
