@@ -60,6 +60,7 @@ class Verifier:
         self._pending: dict[str, Blob] = {}
         # Those of them that somebody waits for: hashed first, and though others read.
         self._hurried: dict[str, trio.Event] = {}
+        self._hurry = trio.Event()  # Somebody has begun to wait.
         self._strikes: Counter[str] = Counter()
         self._verified = 0
 
@@ -106,7 +107,10 @@ class Verifier:
         strikes = self._strikes[blob.ident]
         self.consider(file)
         if blob.ident in self._pending:
-            await self._hurried.setdefault(blob.ident, trio.Event()).wait()
+            settled = self._hurried.setdefault(blob.ident, trio.Event())
+            self._hurry.set()
+            self._hurry = trio.Event()
+            await settled.wait()
         if self._strikes[blob.ident] > strikes:
             return False
         return True if file.verified else None
@@ -125,8 +129,9 @@ class Verifier:
                 log.exception("verifying %s: a bug; it stays unverified", blob.version.key)
             finally:
                 del self._pending[blob.ident]
-                if hurried := self._hurried.pop(blob.ident, None):
-                    hurried.set()
+                waited = self._hurried.pop(blob.ident, None)
+                if waited is not None:
+                    waited.set()
 
     async def _digest(self, file: BlobFile) -> str | None:
         """Hex blake2b-512 of *file*; None if not all of it is here and sound.
@@ -135,9 +140,9 @@ class Verifier:
         """
         whole = hashlib.blake2b()
         for start in range(0, file.blob.size, STEP):
-            # Busy on and off is busy; only rest counts.
-            while self._is_busy() and not self._hurried:  # noqa: ASYNC110
-                await trio.sleep(PATIENCE)
+            while self._is_busy() and not self._hurried:  # Busy on and off is busy.
+                with trio.move_on_after(PATIENCE):
+                    await self._hurry.wait()
             extent = Extent(start, min(start + STEP, file.blob.size))
             piece = await trio.to_thread.run_sync(_hashed, file, extent, whole)
             if not piece:

@@ -127,7 +127,7 @@ def _check_room(floors: Floors, candidates: list[tuple[Path, dict[str, Blob]]]) 
     if total > floors.store.capacity():
         raise CacheTooSmall(
             f"{size(total)} do not fit into the cache, which has room for"
-            f" {size(floors.store.capacity())}; import less, or use a larger --cache-size"
+            f" {size(floors.store.capacity())}; import less, or set a larger VBOFS_CACHE_SIZE"
         )
 
 

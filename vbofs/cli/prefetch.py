@@ -70,14 +70,18 @@ def command(
     if not asked and record is None:
         raise click.UsageError("Name a PATH, a query, a --release or --from-record.")
     pieces = Pieces(only, without)
-    settled = False
     try:
         trio.run(_work, settings, asked, pieces, record, pin, yes)
-        settled = True
-    except (KeyboardInterrupt, BaseExceptionGroup):
-        if not settled:
+    except BaseException as error:
+        if _is_interrupt(error):
             click.echo("vbofs: what has come is kept; run it again to go on", err=True)
         raise
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(KeyboardInterrupt) is not None
+    return isinstance(error, KeyboardInterrupt)
 
 
 async def _work(
@@ -93,8 +97,11 @@ async def _work(
         check(estimate, yes=yes)
         if pin:
             floors.store.pins.add(want.blob.ident for want in wants)
-        outcome = await _fetched(settings, floors, todo, estimate.missing)
-    _tell(outcome, pinned=len(wants) if pin else 0)
+        outcome = await _fetched(settings, floors, todo, estimate.missing) if todo else None
+    told = _outcome(outcome) if outcome else "everything is here already"
+    click.echo(told + (f"; {counted(len(wants), 'file')} pinned" if pin else ""))
+    if outcome:
+        _check(outcome)
 
 
 async def _wants(floors: Floors, asked: Asked, pieces: Pieces, record: Path | None) -> list[Want]:
@@ -136,13 +143,15 @@ def _show(shown: Meter, document: dict[str, Any]) -> None:
         shown.show(document["bytes"], f"{document['files_done']} of {document['files']} files")
 
 
-def _tell(outcome: dict[str, Any], *, pinned: int) -> None:
+def _outcome(outcome: dict[str, Any]) -> str:
     by = f" by the mount {outcome['by']}" if outcome["by"] else ""
     line = f"{size(outcome['bytes'])} fetched{by} in {outcome['seconds']:.1f} s"
     line += f"; {counted(outcome['files_done'], 'file')} done"
-    if outcome["verified"]:
-        line += f", {outcome['verified']:,} of them verified"
-    click.echo(line + (f"; {counted(pinned, 'file')} pinned" if pinned else ""))
+    return line + (f", {outcome['verified']:,} of them verified" if outcome["verified"] else "")
+
+
+def _check(outcome: dict[str, Any]) -> None:
+    """PrefetchIncomplete if something could not be had, after saying what."""
     for name, why in list(outcome["failed"].items())[:SHOWN]:
         click.echo(f"  {name}: {why}", err=True)
     if outcome["failures"] or outcome["stopped"]:

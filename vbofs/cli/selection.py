@@ -69,14 +69,14 @@ class Asked:
         return bool(self.places or self.query or self.release or self.everything)
 
 
-def selection_options(*, everything: str = "") -> Callable[[F], Any]:
+def selection_options(*, everything: str = "") -> Callable[[F], F]:
     """PATHs, the query's options, the dataset's, and with *everything* (its help) ``--all``.
 
     The verb is called with ``asked`` and ``settings`` in their place.
     """
 
     def decorate(function: F) -> F:
-        # No functools.wraps: click keeps the options of what it wraps, in the order of decoration.
+        # No functools.wraps: the verb's own options would be taken over, and shown last.
         def gathered(
             paths: Sequence[str], query: Query, release: str, whole: bool = False, **options: Any
         ) -> Any:
@@ -90,12 +90,13 @@ def selection_options(*, everything: str = "") -> Callable[[F], Any]:
         gathered.__doc__ = function.__doc__
         gathered.__name__ = function.__name__
         params = getattr(function, "__click_params__", [])
-        gathered.__click_params__ = params  # type: ignore[attr-defined]
         mine = {param.name for param in params}
         decorated: Any = query_options(dataset_options(gathered))
+        decorated.__click_params__ += params  # click shows what was decorated last first.
         if everything:
             decorated = click.option("--all", "whole", is_flag=True, help=everything)(decorated)
-        return click.argument("paths", nargs=-1, metavar="[PATH]…")(decorated)
+        complete: F = click.argument("paths", nargs=-1, metavar="[PATH]…")(decorated)
+        return complete
 
     return decorate
 
@@ -169,9 +170,9 @@ async def chosen(floors: Floors, asked: Asked) -> list[Chosen]:
     """
     found: dict[str, Chosen] = {}
     for place in asked.places:
-        _add(found, await _at(floors, place.inner))
-    if asked.query or (asked.release and not asked.places):
-        _add(found, await _matching(floors, asked))
+        _add(found, await _at(floors, asked, place.inner))
+    if not asked.places and (asked.query or asked.release):
+        _add(found, await _in_release(floors, asked, "", ""))
     if asked.everything:
         _add(found, await everything(floors))
     return list(found.values())
@@ -193,17 +194,32 @@ async def everything(floors: Floors, *releases: str) -> list[Chosen]:
     return files
 
 
-async def _at(floors: Floors, inner: str) -> list[Chosen]:
+async def _at(floors: Floors, asked: Asked, inner: str) -> list[Chosen]:
+    """What is asked of the files at *inner*: all, or those that match the query."""
     if not inner:
+        if asked.query or asked.release:
+            return await _in_release(floors, asked, "", "")
         return await everything(floors)
     match = _RELEASE.fullmatch(inner)
     if match is None:
         raise NotInDataset(f"{inner} is in no release, so there is nothing to keep of it")
-    contents = await floors.metadata.contents(match["release"] or "latest")
-    path = (match["path"] or "").strip("/")
-    files = [one for one in _files(contents) if _lies_in(one.path, path)]
+    release = match["release"] or "latest"
+    return await _in_release(floors, asked, release, (match["path"] or "").strip("/"))
+
+
+async def _in_release(floors: Floors, asked: Asked, release: str, place: str) -> list[Chosen]:
+    """The files of *release* ("": the one that is asked for) at *place* that match the query."""
+    if release and asked.release and release != asked.release:
+        raise SettingsInvalid(f"the path is in {release}, and --release says {asked.release}")
+    contents = await floors.metadata.contents(release or asked.release)
+    files = [one for one in _files(contents) if _lies_in(one.path, place)]
     if not files:
-        raise NotInDataset(f"there is no {path} in v{contents.release}")
+        raise NotInDataset(f"there is no {place} in v{contents.release}")
+    if asked.query:
+        matching = set(await selected(floors.metadata, asked.query, contents.release))
+        files = [one for one in files if one.path in matching]
+        if not files:
+            raise NotInDataset(f"no file of v{contents.release} matches that query")
     return files
 
 
@@ -211,17 +227,6 @@ def _lies_in(path: str, place: str) -> bool:
     """*path* is the file or in the directory *place*, or matches it as a pattern."""
     inside = not place or path == place or path.startswith(place + "/")
     return inside or fnmatch.fnmatchcase(path, place)
-
-
-async def _matching(floors: Floors, asked: Asked) -> list[Chosen]:
-    contents = await floors.metadata.contents(asked.release)
-    if not asked.query:
-        return _files(contents)
-    paths = set(await selected(floors.metadata, asked.query, asked.release))
-    files = [one for one in _files(contents) if one.path in paths]
-    if not files:
-        raise NotInDataset(f"no file of v{contents.release} matches that query")
-    return files
 
 
 def _files(contents: Contents) -> list[Chosen]:
