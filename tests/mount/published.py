@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from tests.s3 import ProgrammableS3, Version, multipart_etag
 
@@ -78,7 +79,7 @@ class Published:
 
 def entry(version: Version) -> dict[str, str]:
     return {
-        "url": f"{URL}/{version.key}",
+        "url": f"{URL}/{quote(version.key)}",
         "version_id": version.version_id,
         "file_hash": version.digest(),
     }
