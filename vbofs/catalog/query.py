@@ -12,6 +12,7 @@ import ast
 import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..errors import QueryInvalid
 
@@ -106,7 +107,7 @@ _ALLOWED = (
     *(ast.List, ast.Tuple, ast.Load, ast.boolop, ast.cmpop, ast.unaryop),
     *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.BitAnd, ast.BitOr),
 )
-_NAMES = {
+_REFUSED = {
     ast.Call: "calls are",
     ast.Attribute: "attributes are",
     ast.MatMult: "@ is",
@@ -133,31 +134,56 @@ def checked_names(where: str) -> tuple[str, ...]:
         raise QueryInvalid("--where: it is too long")
     for node in nodes:
         _check(node)
-    return tuple(dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name)))
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    return tuple(dict.fromkeys(node.id for node in sorted(names, key=lambda n: n.col_offset)))
 
 
 def _check(node: ast.AST) -> None:
     if not isinstance(node, _ALLOWED):
-        what = _NAMES.get(type(node), f"{type(node).__name__} is")
+        what = _REFUSED.get(type(node), f"{type(node).__name__} is")
         raise QueryInvalid(
             f"--where: {what} not allowed; compare columns with values, with and, or, not, in"
         )
+    if isinstance(node, ast.BinOp) and not (_is_number(node.left) and _is_number(node.right)):
+        raise QueryInvalid("--where: only numbers can be calculated with")
     if isinstance(node, ast.Name) and node.id.startswith("__"):
         raise QueryInvalid(f"--where: {node.id!r} is not the name of a column")
     if isinstance(node, ast.Constant) and not isinstance(node.value, str | int | float | None):
         raise QueryInvalid(f"--where: {node.value!r} is not a value that a table has")
 
 
-def compared(where: str) -> tuple[set[str], set[str]]:
-    """The columns that a checked *where* compares with bare numbers, and those with quoted text."""
-    found: dict[type, set[str]] = {float: set(), str: set()}
+def _is_number(node: ast.expr) -> bool:
+    """Whether it may be one: 'x' * 10**9 is a gigabyte."""
+    return not isinstance(node, ast.List | ast.Tuple) and _kind(node) is not str
+
+
+class Uses(NamedTuple):
+    """Columns by what a ``where`` does with them: compares them with bare numbers or with quoted
+    text, or calculates with them."""
+
+    numbers: set[str]
+    texts: set[str]
+    calculated: set[str]
+
+
+def uses(where: str) -> Uses:
+    """What a checked *where* does with the columns that it names."""
+    found = Uses(set(), set(), set())
     for node in ast.walk(ast.parse(where.strip(), mode="eval")):
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
-            names = {side.id for side in sides if isinstance(side, ast.Name)}
-            for kind in {_kind(side) for side in sides} & found.keys():
-                found[kind] |= names
-    return found[float], found[str]
+            kinds = {_kind(side) for side in sides}
+            if float in kinds:
+                found.numbers.update(_names(*sides))
+            if str in kinds:
+                found.texts.update(_names(*sides))
+        elif isinstance(node, ast.BinOp) and not isinstance(node.op, ast.BitAnd | ast.BitOr):
+            found.calculated.update(_names(node.left, node.right))
+    return found
+
+
+def _names(*nodes: ast.expr) -> list[str]:
+    return [node.id for node in nodes if isinstance(node, ast.Name)]
 
 
 def _kind(node: ast.expr) -> type:

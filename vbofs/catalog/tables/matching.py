@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import pandas as pd
 
 from ...errors import QueryInvalid, UnknownColumn
-from ..query import FACETS, Facet, Query, compared, suggestion
+from ..query import FACETS, Facet, Query, Uses, suggestion, uses
 from .typed import DATE, is_text, line_of
 
 
@@ -83,19 +83,26 @@ def _where(frame: pd.DataFrame, query: Query, release: str) -> pd.Series[bool]:
             )
     if not query.names:
         raise QueryInvalid("--where: it names no column")
-    numbers, texts = compared(query.where)
-    for name in numbers:
-        if is_text(frame[name]):
-            raise QueryInvalid(
-                f"--where: {name} is text; write its values in quotes: {name} == '…'"
-            )
-    for name in texts:
-        if pd.api.types.is_numeric_dtype(frame[name]):
-            raise QueryInvalid(f"--where: {name} is a number; write its values without quotes")
+    _check_kinds(frame, uses(query.where))
     asked = frame[list(query.names)].copy()
     if DATE in asked:  # pandas compares strings with dates that have no zone only.
         asked[DATE] = asked[DATE].dt.tz_localize(None)
     return _evaluated(asked, query.where)
+
+
+def _check_kinds(frame: pd.DataFrame, used: Uses) -> None:
+    """pandas answers "nothing" where text is compared with a number: that helps nobody."""
+    for name in used.numbers:
+        if is_text(frame[name]):
+            raise QueryInvalid(
+                f"--where: {name} is text; write its values in quotes: {name} == '…'"
+            )
+    for name in used.texts:
+        if pd.api.types.is_numeric_dtype(frame[name]):
+            raise QueryInvalid(f"--where: {name} is a number; write its values without quotes")
+    for name in used.calculated:
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            raise QueryInvalid(f"--where: {name} is no number; it cannot be calculated with")
 
 
 def _evaluated(asked: pd.DataFrame, where: str) -> pd.Series[bool]:
