@@ -72,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_free: int | None = None
     allow_other: bool = False
     log_file: Path | None = None
+    #: Where what is read is recorded.
+    record: Path | None = None
     verbose: Annotated[int, msgspec.Meta(ge=0)] = 0
     #: Requests under way at once.
     connections: Annotated[int, msgspec.Meta(ge=1, le=256)] = 32
@@ -207,6 +209,7 @@ def _completed(settings: Settings) -> Settings:
         mountpoint=_mountpoint(settings.mountpoint),
         cache_dir=_absolute(settings.cache_dir),
         log_file=settings.log_file and _absolute(settings.log_file),
+        record=settings.record and _absolute(settings.record),
     )
     _check_names(done)
     return done
@@ -242,7 +245,11 @@ def check_apart(settings: Settings) -> None:
     """SettingsInvalid where mounting would cover the daemon's own files: a daemon that looks for
     them in its own mount waits for itself for ever."""
     mountpoint = settings.mountpoint
-    for label, path in (("--cache-dir", settings.cache_dir), ("--log-file", settings.log_file)):
+    for label, path in (
+        ("--cache-dir", settings.cache_dir),
+        ("--log-file", settings.log_file),
+        ("--record", settings.record),
+    ):
         if path is not None and path.is_relative_to(mountpoint):
             raise SettingsInvalid(f"{label}: {path} lies in the mountpoint {mountpoint}")
     if mountpoint.is_relative_to(settings.cache_dir):

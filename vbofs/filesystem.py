@@ -27,6 +27,7 @@ from .blocks.reader import BlobReader
 from .blocks.store import BlockStore
 from .catalog.allensdk import NAME as ALLENSDK
 from .catalog.allensdk import AllenSDKTree, Shown
+from .catalog.reads import Reads
 from .catalog.tree import ROOT, Directory, File, Node, OwnLink, Symlink, Text, Tree
 from .catalog.views import VIEWS, Layout
 from .dataset import Dataset, Document
@@ -97,6 +98,8 @@ class Filesystem:
         self._chase = chase
         self._chased: LRUCache[str, list[Extent]] = LRUCache(4096)
         self._reads = self._read_bytes = 0
+        #: What is read, while somebody wants that recorded.
+        self.recorded: Reads | None = None
         self._show_news()
 
     def __repr__(self) -> str:
@@ -285,13 +288,20 @@ class Filesystem:
         self._handles[ino] += 1
         if ino not in self._readers:
             self._readers[ino] = self._reader(node.blob)
-        return not self._readers[ino].is_suspect
+        # What the kernel has kept it would not ask for, so nobody would know that it was read.
+        is_recorded_anew = self.recorded is not None and self.recorded.is_first_open(ino)
+        return not (is_recorded_anew or self._readers[ino].is_suspect)
 
     def _reader(self, blob: Blob) -> BlobReader:
         pursuit = None
         if self._chase and blob.version.key.endswith(HDF5_NAMES):
             pursuit = Pursuit(blob, self._store, self._fetcher, self._nursery, self._chased)
         return BlobReader(blob, self._store, self._fetcher, pursuit)
+
+    @property
+    def opened(self) -> list[int]:
+        """The files that are open."""
+        return list(self._readers)
 
     def close(self, ino: int) -> None:
         """The kernel lets go of a handle; with the last one, read-ahead ends."""
@@ -309,4 +319,6 @@ class Filesystem:
         content = await self._readers[ino].read(offset, size)
         self._reads += 1
         self._read_bytes += len(content)
+        if self.recorded is not None and isinstance(node, File):
+            self.recorded.note(ino, node.blob, offset, len(content))
         return content

@@ -13,7 +13,6 @@ from .blocks.coverage import look
 from .blocks.store import BlockStore
 from .catalog.urls import versioned_url
 from .config import Settings
-from .dataset import Dataset
 from .dataset.places import Places
 from .model import Blob
 
@@ -25,12 +24,12 @@ ROOM = 152
 
 
 class Xattrs:
-    """The attributes of *dataset*'s files, as far as they are in *store*."""
+    """The attributes of files, as far as *places* and *store* know them."""
 
-    def __init__(self, settings: Settings, dataset: Dataset, store: BlockStore) -> None:
+    def __init__(self, settings: Settings, places: Places, store: BlockStore) -> None:
         self._settings = settings
         self._store = store
-        self._places = Places(dataset)
+        self._places = places
         self._values: dict[bytes, Callable[[Blob], Awaitable[str]]] = {
             PREFIX + name: value
             for name, value in (

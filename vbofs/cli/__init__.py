@@ -18,7 +18,8 @@ from .._version import __version__
 from ..errors import Refused, VbofsError
 
 VERBS = (
-    *("mount", "umount", "releases", "find", "diff", "urls", "status", "completion", "demo"),
+    *("mount", "umount", "releases", "find", "status", "completion", "demo"),
+    *("diff", "urls", "record", "cite"),
     *("prefetch", "unpin", "evict", "cache", "verify", "export", "import"),
 )
 #: Modules that cannot have their verb's name.

@@ -19,6 +19,7 @@ from .options import dataset_options, settings_of
 @click.option("--foreground", is_flag=True, help="Stay, and log to the terminal or the journal.")
 @click.option("--allow-other", is_flag=True, default=None, help="Let other users read the mount.")
 @click.option("--log-file", metavar="FILE", help="Where the daemon logs.  [~/.local/state/vbofs]")
+@click.option("--record", metavar="FILE", help="Record what is read, in this new file.")
 @click.option("-v", "--verbose", count=True, help="Log more; twice, everything.")
 def command(foreground: bool, verbose: int, **options: Any) -> None:
     """Mount the dataset's releases at MOUNTPOINT (default ~/vbo) and return when they can be read.

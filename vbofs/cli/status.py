@@ -88,6 +88,9 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
             f" {counted(state['verifier']['mismatched'], 'file')} not as published",
         ),
     ]
+    if record := state.get("record"):
+        said = f"{counted(record['files'], 'file')}, {size(record['bytes'])} read"
+        facts.append(("recording", f"{said}, in {record['file']}"))
     if state["last_error"]:
         facts.append(("last", state["last_error"]))
     facts += [("left out", flaw) for flaw in state["left_out"].values()]

@@ -24,6 +24,7 @@ from ..config import Settings
 from ..control import alone
 from ..control import server as control
 from ..dataset import Dataset
+from ..dataset.places import Places
 from ..errors import MountpointDenied, VbofsError
 from ..filesystem import Filesystem
 from ..metadata import Metadata
@@ -34,6 +35,7 @@ from ..remote.protocol import ObjectStore
 from ..remote.retrying import Retrying
 from ..xattrs import Xattrs
 from .ahead import Ahead
+from .recording import Recording
 from .tower import Tower
 
 if TYPE_CHECKING:
@@ -86,7 +88,8 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
             )
             ahead = Ahead(settings, dataset, store, fetcher, nursery)
             remotes = [retrying, impatient]
-            tower = Tower(settings, dataset, store, fetcher, filesystem, remotes, ahead)
+            recording = Recording(settings, Places(dataset), filesystem, nursery)
+            tower = Tower(settings, dataset, store, fetcher, filesystem, remotes, ahead, recording)
             await _serve_kernel(tower, nursery, ready)
             nursery.cancel_scope.cancel()  # Read-ahead has no one left to read for.
 
@@ -145,7 +148,7 @@ async def _serve_kernel(tower: Tower, nursery: trio.Nursery, ready: Callable[[st
     from ..fuse.operations import Operations
 
     settings = tower.settings
-    operations = Operations(tower.filesystem, Xattrs(settings, tower.dataset, tower.store))
+    operations = Operations(tower.filesystem, Xattrs(settings, tower.recording.places, tower.store))
     mounting = session.mounted(
         operations,
         settings.mountpoint,
@@ -163,8 +166,14 @@ async def _attend(
     mountpoint = tower.settings.mountpoint
     await nursery.start(_unmount_on_signal, mountpoint)
     await nursery.start(control.serve, mountpoint, tower.verbs())
+    tower.recording.forget = mounted.forget
+    if tower.settings.record is not None:
+        await tower.recording.start(str(tower.settings.record))
     nursery.start_soon(_announce, mounted, tower, ready)
-    await mounted.serve()
+    try:
+        await mounted.serve()
+    finally:
+        await tower.recording.finish()
     systemd.notify("STOPPING=1")
     log.info("unmounted %s", mountpoint)
 

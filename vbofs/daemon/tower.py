@@ -16,6 +16,7 @@ from ..dataset import Dataset
 from ..filesystem import Filesystem
 from ..remote.retrying import Retrying
 from .ahead import Ahead
+from .recording import Recording
 
 
 class Tower:
@@ -30,6 +31,7 @@ class Tower:
         filesystem: Filesystem,
         remotes: list[Retrying],
         ahead: Ahead,
+        recording: Recording,
     ) -> None:
         self.settings = settings
         self.dataset = dataset
@@ -38,11 +40,17 @@ class Tower:
         self.filesystem = filesystem
         self.remotes = remotes
         self.ahead = ahead
+        self.recording = recording
         self.since = time.time()
 
     def verbs(self) -> Verbs:
         """What the control socket answers, by name; arguments are keywords."""
-        return {"status": self.status, "refresh": self.refresh, **self.ahead.verbs()}
+        return {
+            "status": self.status,
+            "refresh": self.refresh,
+            **self.ahead.verbs(),
+            **self.recording.verbs(),
+        }
 
     async def status(self) -> dict[str, Any]:
         """Everything that ``vbofs status`` shows; names are those of ``statistics()``."""
@@ -72,6 +80,7 @@ class Tower:
             "blocks": asdict(self.fetcher.statistics()),
             "verifier": asdict(self.fetcher.verifier.statistics()),
             "readers": asdict(self.filesystem.statistics()),
+            "record": self.recording.statistics(),
             "last_error": self.fetcher.last_error,
         }
 

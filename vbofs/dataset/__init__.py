@@ -317,6 +317,10 @@ class Dataset:
         """The manifest of *release*, byte for byte."""
         return await self._body(self._manifest_of(release))
 
+    async def document(self, release: str) -> bytes:
+        """The manifest of *release*, as it was published."""
+        return await self._body(self._manifest_of(release))
+
     async def _manifest(self, document: Document) -> Manifest:
         return parse(await self._body(document), self._origin, document.release)
 
