@@ -31,6 +31,7 @@ from .catalog.reads import Reads
 from .catalog.tree import ROOT, Directory, File, Node, OwnLink, Symlink, Text, Tree
 from .catalog.views import VIEWS, Layout
 from .dataset import Dataset, Document
+from .dataset.newer import NewerWatch
 from .errors import NoSuchName, TableInvalid, VbofsError
 from .metadata import Metadata
 from .model import Attrs, Blob, Extent
@@ -100,6 +101,7 @@ class Filesystem:
         self._reads = self._read_bytes = 0
         #: What is read, while somebody wants that recorded.
         self.recorded: Reads | None = None
+        self.newer = NewerWatch(dataset)
         self._show_news()
 
     def __repr__(self) -> str:
@@ -188,6 +190,7 @@ class Filesystem:
     async def _build_release(self, release: str, ino: int) -> None:
         contents = await self._dataset.contents(release)
         self.tree.fill(ino, contents.files)
+        self.newer.look(self.built)
         if not contents.tables:
             return  # Nothing that a view could be made of.
         taken = self.tree.directory(ino).children or {}
@@ -258,6 +261,7 @@ class Filesystem:
                 self._show(ROOT, document)
         self._point_latest(f"v{self._dataset.latest}", root.mtime)
         self._allensdk.point_latest(self._dataset.latest)
+        self.newer.look(self.built)
 
     def _is_ours(self, name: str) -> bool:
         return name in (

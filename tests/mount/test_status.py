@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -84,3 +85,16 @@ def test_every_verb_has_help(here):
     assert here.run("--version").out == f"vbofs, version {__version__}\n"
     for verb in ("mount", "umount", "releases", "status"):
         assert f"vbofs {verb} [OPTIONS]" in here.run(verb, "--help").out
+
+
+def test_a_newer_release_than_the_one_in_use_is_mentioned(at_sample):
+    mounted = at_sample.mount()
+    assert "is newer than" not in at_sample.run("status").out
+    os.listdir(mounted / "v1.0.1")
+    said = at_sample.run("status").out
+    line = (
+        "v1.1.0 is newer than v1.0.1, which is in use; what has changed: vbofs diff v1.0.1 v1.1.0"
+    )
+    assert f"  newer     {line}\n" in f"{said}\n"
+    assert at_sample.log().count(line) == 1
+    assert mounted.status()["newer"]["published"] == "1.1.0"

@@ -88,6 +88,8 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
             f" {counted(state['verifier']['mismatched'], 'file')} not as published",
         ),
     ]
+    if newer := state.get("newer"):
+        facts.append(("newer", newer["line"]))
     if record := state.get("record"):
         said = f"{counted(record['files'], 'file')}, {size(record['bytes'])} read"
         facts.append(("recording", f"{said}, in {record['file']}"))

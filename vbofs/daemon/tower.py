@@ -13,6 +13,7 @@ from ..blocks.store import BlockStore
 from ..config import Settings
 from ..control.server import Verbs
 from ..dataset import Dataset
+from ..dataset.newer import Newer
 from ..filesystem import Filesystem
 from ..remote.retrying import Retrying
 from .ahead import Ahead
@@ -70,6 +71,7 @@ class Tower:
             "releases": list(dataset.releases),
             "latest": dataset.latest,
             "built": self.filesystem.built,
+            "newer": _dict(self.filesystem.newer.than(self.filesystem.built)),
             "left_out": {m.release: m.flaw for m in dataset.listing.manifests if m.flaw},
             "checked": dataset.listing.checked,
             "cache": {"dir": str(settings.cache_dir), **asdict(self.store.statistics())},
@@ -88,3 +90,7 @@ class Tower:
         """Look for new releases now, and answer with the status after it."""
         await self.filesystem.refresh()
         return await self.status()
+
+
+def _dict(newer: Newer | None) -> dict[str, Any] | None:
+    return {**newer._asdict(), "line": str(newer)} if newer else None

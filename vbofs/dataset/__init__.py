@@ -141,6 +141,12 @@ class Dataset:
         """Every release that the bucket has a manifest for, good or not, shown or not."""
         return sorted((m.release for m in self.listing.manifests), key=semver.Version.parse)
 
+    @property
+    def newest(self) -> str:
+        """The highest release that has been published with a good manifest, shown or not."""
+        good = (m.release for m in self.listing.manifests if not m.flaw)
+        return max(good, key=semver.Version.parse, default="")
+
     def _check_selection(self) -> None:
         flaws = {m.release: m.flaw for m in self.listing.manifests if m.flaw}
         if not self.listing.manifests:
