@@ -76,7 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     record: Path | None = None
     verbose: Annotated[int, msgspec.Meta(ge=0)] = 0
     #: Requests under way at once.
-    connections: Annotated[int, msgspec.Meta(ge=1, le=256)] = 32
+    connections: Annotated[int, msgspec.Meta(ge=1, le=256)] = 64
     #: Seconds for which a request is tried again before its reader gets EIO.
     timeout: Positive = 60.0
     #: Fetch the metadata of HDF5 files ahead of whoever follows their pointers.

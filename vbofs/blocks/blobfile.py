@@ -118,11 +118,17 @@ class BlobFile:
         return view[extent.start - whole.start : extent.stop - whole.start]
 
     def put(self, block: int, content: memoryview) -> None:
-        """Keep *content*, the whole of *block*.  OSError: the disk refuses."""
-        self._use(range(block, block + 1))
+        """Keep *content*, the whole of *block* and perhaps of those that follow it.
+
+        OSError: the disk refuses.
+        """
+        start = block * BLOCK_SIZE
+        blocks = covering(Extent(start, start + len(content)))
+        marks = [_mark(_nth(content, nth)) for nth in range(len(blocks))]
+        self._use(blocks)
         self._unverify()
-        _write(self._data, content, block * BLOCK_SIZE)
-        _write(self._map, struct.pack("<Q", _mark(content)), HEADER_SIZE + SLOT_SIZE * block)
+        _write(self._data, content, start)
+        _write(self._map, struct.pack(f"<{len(marks)}Q", *marks), HEADER_SIZE + SLOT_SIZE * block)
 
     def forget(self, blocks: Iterable[int]) -> None:
         """Make misses of *blocks*.  OSError: the disk refuses."""
@@ -196,8 +202,13 @@ class BlobFile:
                 os.utime(self._map)
 
 
+def _nth(view: memoryview, nth: int) -> memoryview:
+    """The nth block of *view*."""
+    return view[nth * BLOCK_SIZE : (nth + 1) * BLOCK_SIZE]
+
+
 def _is_sound(view: memoryview, nth: int, mark: int) -> bool:
-    return _mark(view[nth * BLOCK_SIZE : (nth + 1) * BLOCK_SIZE]) == mark
+    return _mark(_nth(view, nth)) == mark
 
 
 def _mark(content: memoryview) -> int:

@@ -22,6 +22,7 @@ import contextlib
 import enum
 import itertools
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -41,6 +42,10 @@ log = logging.getLogger(__name__)
 
 #: Seconds after the last read when readers are taken to have come to rest.
 REST = 1.0
+#: Bytes of a request that are gathered before they are kept, and seconds for which a block that
+#: nobody waits for may lie there: a pwrite(2) and a look at the map for each block cost more than
+#: its checksum.
+GATHERED, PAUSE = 4 * BLOCK_SIZE, 0.02
 
 
 class Priority(enum.IntEnum):
@@ -346,11 +351,12 @@ def _waiting_for(flights: Iterable[Flight]) -> Iterator[None]:
 
 
 class _BlockSink:
-    """Gathers the bytes of a request into blocks, and keeps each as it is complete.
+    """Gathers the bytes of a request, and keeps its blocks as they are complete.
 
-    Runs in the remote's worker thread.  A block is announced at once if somebody waits for it or
-    if the disk refuses it; waking the trio thread for each of the others would cost more than
-    fetching them.  ``Flight.waiters`` is read without a lock: see ``Fetcher.have``.
+    Runs in the remote's worker thread.  Blocks are kept a few at a time, but at once if somebody
+    waits for one of them.  A block is announced if somebody waits for it or if the disk refuses it;
+    waking the trio thread for each of the others would cost more than fetching them.
+    ``Flight.waiters`` is read without a lock: see ``Fetcher.have``.
     """
 
     def __init__(
@@ -362,30 +368,49 @@ class _BlockSink:
         self._request = request
         self._store = store
         self._announce = announce
-        self._buffer = memoryview(bytearray(BLOCK_SIZE))
-        self._blocks = iter(request.blocks)
-        self._begin()
-
-    def _begin(self) -> None:
+        self._left = span(request.blocks, request.blob.size).size
+        self._buffer = memoryview(bytearray(min(GATHERED, self._left)))
         self._filled = 0
-        self._block = next(self._blocks, -1)
-        here = range(self._block, self._block + 1)
-        self._size = span(here, self._request.blob.size).size if self._block >= 0 else 0
+        self._block = request.blocks.start  # The first in the buffer.
+        self._complete = 0  # Blocks in the buffer that are whole.
+        self._since = 0.0
 
     def get_buffer(self) -> memoryview:
-        return self._buffer[self._filled : self._size]
+        return self._buffer[self._filled : self._filled + self._left]
 
     def buffer_updated(self, nbytes: int) -> None:
         self._filled += nbytes
-        if self._filled == self._size:
-            self._complete()
-            self._begin()
+        self._left -= nbytes
+        complete = self._filled // BLOCK_SIZE if self._left else len(self._request.blocks)
+        complete = min(complete, self._request.blocks.stop - self._block)
+        if complete == self._complete:
+            return
+        now = time.monotonic()
+        self._since = self._since if self._complete else now
+        self._complete = complete
+        full = not self._left or self._filled == len(self._buffer)
+        if full or now - self._since > PAUSE or self._is_awaited():
+            self._keep()
 
-    def _complete(self) -> None:
-        content, request = self._buffer[: self._size], self._request
-        kept = request.file is not None and self._store.put(request.file, self._block, content)
-        request.complete.add(self._block)
-        flight = request.flights.get(self._block)
-        if flight is not None and (flight.waiters or not kept):
-            request.announced.add(self._block)
-            self._announce(self._block, bytes(content))
+    def _is_awaited(self) -> bool:
+        flights = self._request.flights
+        return any(
+            flight is not None and flight.waiters
+            for flight in map(flights.get, range(self._block, self._block + self._complete))
+        )
+
+    def _keep(self) -> None:
+        blocks = range(self._block, self._block + self._complete)
+        size = span(blocks, self._request.blob.size).size
+        content, request = self._buffer[:size], self._request
+        kept = request.file is not None and self._store.put(request.file, blocks.start, content)
+        request.complete.update(blocks)
+        for nth, block in enumerate(blocks):
+            flight = request.flights.get(block)
+            if flight is not None and (flight.waiters or not kept):
+                request.announced.add(block)
+                piece = content[nth * BLOCK_SIZE : (nth + 1) * BLOCK_SIZE]
+                self._announce(block, bytes(piece))
+        rest = self._filled - size
+        self._buffer[:rest] = self._buffer[size : self._filled]
+        self._filled, self._block, self._complete = rest, blocks.stop, 0

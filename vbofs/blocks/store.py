@@ -102,7 +102,10 @@ class BlockStore:
             return file
 
     def put(self, file: BlobFile, block: int, content: memoryview) -> bool:
-        """Keep a block that has been checked; False: the disk refuses.  For any thread."""
+        """Keep *content*, of *block* and those that follow it; False: the disk refuses.
+
+        For any thread.
+        """
         try:
             if not self._has_room(len(content)):
                 self._refuse("there is no room, and nothing to evict")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import tempfile
@@ -24,6 +25,13 @@ MOST_TASKS = 512
 READ_AHEAD_KB = 1024
 #: Requests that the kernel has under way without a reader waiting; its own default is 12.
 MAX_BACKGROUND = 64
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """An answer that comes when the kernel has given the request up (ENOENT) is late, not wrong: it
+    happens whenever the last reader of an unmounted file system closes his file."""
+    said = record.getMessage()
+    return not ("fuse_reply_" in said and os.strerror(errno.ENOENT) in said)
 
 
 class Session:
@@ -81,6 +89,7 @@ async def mounted(
     operations: Operations, mountpoint: Path, *, name: str, allow_other: bool
 ) -> AsyncIterator[Session]:
     """Mount, and unmount at the end if nobody did.  MountFailed with what libfuse said."""
+    logging.getLogger("pyfuse3").addFilter(_is_news)
     options = {"ro", "default_permissions", "noatime", f"fsname={name}", "subtype=vbofs"}
     if allow_other:
         options.add("allow_other")
