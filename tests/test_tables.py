@@ -112,11 +112,12 @@ def test_nul_bytes_and_bytes_that_are_no_text_are_survived():
     assert [row["name"] for row in rows.rows("t", content)] == ["xy", "\ufffd\ufffd"]
 
 
-def test_lines_of_another_length_are_left_out_and_said_to_be(expects_log):
+def test_short_lines_lack_values_and_long_ones_are_left_out_and_said_to_be(expects_log):
     expects_log("the table t: 1 lines are malformed and left out")
-    content = b"a_id,b\n1,2\n3,4,5\n6,7\n"
-    assert frame("t", content).index.tolist() == [1, 6]
-    assert [row["a_id"] for row in rows.rows("t", content)] == ["1", "6"]
+    content = b"a_id,b\n1,2\n3,4,5\n\n6\n"
+    table = frame("t", content)
+    assert (table.index.tolist(), table["b"].isna().tolist()) == ([1, 6], [False, True])
+    assert list(rows.rows("t", content)) == [{"a_id": "1", "b": "2"}, {"a_id": "6", "b": ""}]
 
 
 @pytest.mark.parametrize(

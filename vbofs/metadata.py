@@ -21,7 +21,14 @@ from .blocks.store import BlockStore
 from .catalog import rows, views
 from .catalog.query import suggestion
 from .dataset import Contents, Dataset
-from .errors import BlockUnavailable, TableInvalid, UnknownColumn, UnknownRelease
+from .errors import (
+    BlockUnavailable,
+    TableInvalid,
+    UnknownColumn,
+    UnknownRelease,
+    VbofsError,
+    WrongResponse,
+)
 from .model import Blob
 
 if TYPE_CHECKING:
@@ -65,27 +72,34 @@ class Metadata:
 
     async def table(self, contents: Contents, name: str) -> bytes:
         """All bytes of a table.  UnknownColumn if there is none of that *name*, TableInvalid if it
-        is too large, BlockUnavailable if it cannot be had as its release pins it."""
+        is too large, a RemoteError if it cannot be had as its release pins it."""
         blob = _blob(contents, name)
         rows.check_size(name, blob.size)
-        reader = BlobReader(blob, self._store, self._fetcher)
-        content = bytearray()
-        try:
-            while len(content) < blob.size:
-                content += await reader.read(len(content), STEP)
-        finally:
-            reader.close()
+        content = await self._read(blob, blob.size)
         if blob.digest and hashlib.blake2b(content).hexdigest() != blob.digest:
-            raise BlockUnavailable(f"{blob.version.key}: its bytes are not those of its release")
-        return bytes(content)
+            raise WrongResponse(f"{blob.version.key}: its bytes are not those of its release")
+        return content
 
     async def columns(self, contents: Contents, name: str) -> list[str]:
         """The names of a table's columns, at the cost of its first block."""
-        reader = BlobReader(_blob(contents, name), self._store, self._fetcher)
+        beginning = await self._read(_blob(contents, name), rows.MAX_HEADER + 1)
+        return rows.columns(name, beginning)
+
+    async def _read(self, blob: Blob, size: int) -> bytes:
+        """The first *size* bytes.  What stands in the way is raised as it is: whoever asks has no
+        descriptor that only knows of EIO."""
+        reader = BlobReader(blob, self._store, self._fetcher)
+        content = bytearray()
         try:
-            return rows.columns(name, bytes(await reader.read(0, rows.MAX_HEADER + 1)))
+            while len(content) < min(size, blob.size):
+                content += await reader.read(len(content), min(STEP, size - len(content)))
+        except BlockUnavailable as error:
+            if isinstance(error.__cause__, VbofsError):
+                raise error.__cause__ from error
+            raise
         finally:
             reader.close()
+        return bytes(content)
 
     async def naming_files(
         self, contents: Contents, *, largest: int = rows.MAX_TABLE

@@ -196,8 +196,8 @@ class Dataset:
     def ophys_experiments(self) -> pd.DataFrame:
         """Imaging planes: each has a file.
 
-        >>> ds.ophys_experiments.loc[951980471, ["targeted_structure", "imaging_depth"]].tolist()
-        ['VISp', 150]
+        >>> ds.ophys_experiments.loc[951980471, "targeted_structure"]
+        'VISp'
         """
         return self._first("ophys_experiment_table")
 

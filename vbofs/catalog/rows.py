@@ -12,6 +12,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from ..errors import TableInvalid
 
@@ -56,15 +57,15 @@ def columns(name: str, content: bytes) -> list[str]:
 
 
 def rows(name: str, content: bytes) -> Iterator[Row]:
-    """Each row by column.  Rows of another length than the first line are left out."""
+    """Each row by column.  A short row lacks its last values; one that is too long is left out."""
     check_size(name, len(content))
     names = columns(name, content)
     lines = csv.reader(io.StringIO(_text(content), newline=""))
     try:
         next(lines, None)
         for values in lines:
-            if len(values) == len(names):
-                yield dict(zip(names, values, strict=True))
+            if 0 < len(values) <= len(names):
+                yield dict(zip_longest(names, values, fillvalue=""))
     except csv.Error as error:
         raise TableInvalid(f"the table {name}, line {lines.line_num}: {error}") from error
 

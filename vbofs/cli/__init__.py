@@ -70,7 +70,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")  # A path may be no text.
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="vbofs", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except KeyboardInterrupt:

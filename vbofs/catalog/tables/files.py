@@ -179,10 +179,15 @@ def _completed(made: pd.DataFrame, above: pd.DataFrame) -> pd.DataFrame:
 
 def _without_lists(parts: list[pd.DataFrame]) -> list[pd.DataFrame]:
     """A session's list of experiments is no experiment's id: columns of ids that are lists in one
-    table and not in another are kept from the other."""
-    plain = {column for part in parts for column in part.columns if not is_nested(part[column])}
+    table and single in another are kept from the other."""
+    single = {
+        column
+        for part in parts
+        for column, values in part.items()
+        if str(column).endswith("_id") and values.notna().any() and not is_nested(values)
+    }
     return [
-        part.drop(columns=[c for c in part.columns if c in plain and is_nested(part[c])])
+        part.drop(columns=[c for c in part.columns if c in single and is_nested(part[c])])
         for part in parts
     ]
 

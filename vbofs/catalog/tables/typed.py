@@ -35,7 +35,7 @@ INTEGERS = {
 def frame(name: str, content: bytes) -> pd.DataFrame:
     """The table *name*, typed, and indexed by its id.  TableInvalid if it cannot be read.
 
-    Lines that have another number of values than the first are left out and said to be.
+    A short line lacks its last values; one that is too long is left out, and said to be.
     """
     rows.check_size(name, len(content))
     names = rows.columns(name, content)
