@@ -11,7 +11,9 @@ smaller than a block, so that whatever else was left out the file can be opened 
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import gc
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -29,6 +31,10 @@ MOST_OBJECTS = 100_000
 DEEPEST = 64
 #: Bytes of memory that the value of a small array may take.
 LARGEST_VALUE = 1 << 20
+
+
+#: h5py has one lock for all of it, so one thread at a time is inside.
+_H5PY = trio.Lock()
 
 
 class Array(NamedTuple):
@@ -65,16 +71,13 @@ async def arrays_in(reader: BlobReader) -> list[Array]:
     if not await _is_hdf5(reader):
         return []
     file = _CachedFile(reader)
-    try:
-        return await trio.to_thread.run_sync(_listed, file)
-    except VbofsError:
-        raise
-    except Exception as error:  # h5py raises whatever it likes where a file is damaged.
-        if file.trouble is not None:
-            raise file.trouble from error
-        raise BlockUnavailable(
-            f"{reader.blob.version.key}: its HDF5 structure cannot be read: {error}"
-        ) from error
+    async with _H5PY:
+        with _no_collection():
+            found = await trio.to_thread.run_sync(_listed, file)
+    if isinstance(found, str):
+        key = reader.blob.version.key
+        raise file.trouble or BlockUnavailable(f"{key}: its HDF5 structure cannot be read: {found}")
+    return found
 
 
 def chosen(arrays: Iterable[Array], words: Sequence[str]) -> list[Array]:
@@ -90,6 +93,23 @@ def apart_from(size: int, arrays: Iterable[Array]) -> list[Extent]:
             gaps.append(Extent(at, extent.start))
         at = max(at, extent.stop)
     return [*gaps, Extent(at, size)] if at < size else gaps
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """No cyclic garbage is collected meanwhile.
+
+    A thread in h5py holds its lock while it waits for trio's thread to fetch; if that thread came
+    to free some h5py object, which wants the lock too, both would wait for ever.  So no exception
+    leaves the thread either: its traceback holds such objects.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 async def _is_hdf5(reader: BlobReader) -> bool:
@@ -125,20 +145,24 @@ class _CachedFile(io.RawIOBase):
         try:
             content = trio.from_thread.run(self._reader.read, self._at, len(buffer))
         except VbofsError as error:
-            self.trouble = error
-            raise OSError(str(error)) from error
+            self.trouble = error.with_traceback(None)
+            raise OSError(str(error)) from None
         buffer[: len(content)] = content
         self._at += len(content)
         return len(content)
 
 
-def _listed(file: _CachedFile) -> list[Array]:
+def _listed(file: _CachedFile) -> list[Array] | str:
+    """The arrays, or why they cannot be listed."""
     import h5py
 
     size = file.seek(0, io.SEEK_END)
-    with h5py.File(file, "r") as opened:
-        _touch_attributes(opened)
-        return [Array(name, _extents(found, size)) for name, found in _walk(opened)]
+    try:
+        with h5py.File(file, "r") as opened:
+            _touch_attributes(opened)
+            return [Array(name, _extents(found, size)) for name, found in _walk(opened)]
+    except Exception as error:  # h5py raises whatever it likes where a file is damaged.
+        return str(error) or repr(error)
 
 
 def _walk(root: Any) -> Iterator[tuple[str, Any]]:

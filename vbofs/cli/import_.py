@@ -29,7 +29,10 @@ SHOWN = 5
 
 @dataclass
 class Tally:
-    """Files by what became of them; *bytes* of those that were imported."""
+    """Files by what became of them; *bytes* of those that were imported.
+
+    *here*: files that were not looked into, as whatever has their size is cached and verified.
+    """
 
     imported: int = 0
     bytes: int = 0
@@ -40,7 +43,7 @@ class Tally:
     def line(self) -> str:
         told = f"{counted(self.imported, 'file')} imported and verified, {size(self.bytes)}"
         for number, what in (
-            (self.here, "cached already"),
+            (self.here, "skipped: all that has their size is cached already"),
             (self.other, "of no release, ignored"),
             (self.unreadable, "not readable"),
         ):

@@ -82,6 +82,7 @@ async def _arrays(floors: Floors, want: Want) -> list[Array]:
 
     pursuit = Pursuit(want.blob, floors.store, floors.fetcher, floors.nursery, {}, remember=False)
     reader = BlobReader(want.blob, floors.store, floors.fetcher, pursuit)
+    pursuit.begin()  # While h5py is still in another file.
     try:
         return await arrays_in(reader)
     finally:
