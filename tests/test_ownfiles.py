@@ -52,6 +52,16 @@ def test_a_home_that_is_missing_or_another_s_is_not_used(home, monkeypatch):
     assert str(NOBODY_AT_ALL) in path.name
 
 
+def test_who_has_no_home_but_is_logged_in_has_it_where_only_he_can_enter(tmp_path):
+    own = OwnFiles(Path("/mnt/vbo"), runtime=tmp_path)
+    folder = tmp_path / str(NOBODY_AT_ALL)
+    folder.mkdir()
+    assert own.path(NOBODY_AT_ALL, NAME).parent == Path("/tmp")  # It is another's.
+    if os.geteuid() == 0:
+        os.chown(folder, NOBODY_AT_ALL, -1)
+        assert own.path(NOBODY_AT_ALL, NAME).parent == folder
+
+
 def test_users_that_no_database_knows_have_files_apart_from_each_other():
     own = OwnFiles(Path("/mnt/vbo"))
     assert own.path(NOBODY_AT_ALL, NAME) != own.path(NOBODY_AT_ALL + 1, NAME)

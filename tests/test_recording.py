@@ -8,6 +8,7 @@ import trio
 from tests.conftest import contents
 from vbofs.catalog.record import parse
 from vbofs.catalog.tree import ROOT
+from vbofs.control import PATIENCE
 from vbofs.daemon.recording import SAVE_EVERY, Recording
 from vbofs.dataset.places import Places
 from vbofs.errors import EndpointDown, RecordRefused
@@ -95,6 +96,20 @@ async def test_files_that_are_open_when_it_begins_are_forgotten_by_the_kernel(
     await recording.start(str(path))
     assert forgotten == [node.ino]
     filesystem.close(node.ino)
+
+
+async def test_a_kernel_that_is_long_in_forgetting_holds_up_no_command(
+    recording, path, autojump_clock
+):
+    """It waits for pages that are being read, and these wait for the network."""
+
+    async def forget(inodes):
+        await trio.sleep_forever()
+
+    recording.forget = forget
+    with trio.fail_after(PATIENCE):  # What a command waits for its answer.
+        await recording.start(str(path))
+    assert recording.statistics() is not None
 
 
 async def until(condition):

@@ -17,9 +17,13 @@ import platformdirs
 
 
 class OwnFiles:
-    """The files that belong to the mount at *mountpoint*, for each of its users."""
+    """The files that belong to the mount at *mountpoint*, for each of its users.
 
-    def __init__(self, mountpoint: Path) -> None:
+    *runtime* holds a directory for each user who is logged in, which only he can enter.
+    """
+
+    def __init__(self, mountpoint: Path, *, runtime: Path = Path("/run/user")) -> None:
+        self._runtime = runtime
         # Two mounts may be of two datasets: what is chosen in one says nothing about the other.
         self._mark = hashlib.blake2b(os.fsencode(mountpoint), digest_size=5).hexdigest()
 
@@ -40,10 +44,21 @@ class OwnFiles:
             return folder / f"{self._mark}-{name}"
         try:
             home = Path(pwd.getpwuid(uid).pw_dir)
-            is_his = home.is_dir() and home.stat().st_uid == uid
-        except (KeyError, OSError):  # A user of another machine's, or a home that is not mounted.
-            is_his = False
-        return home / f".vbofs-{self._mark}-{name}" if is_his else self._of_the_homeless(uid, name)
+        except KeyError:  # A user of another machine's.
+            return self._of_the_homeless(uid, name)
+        if not _is_his(home, uid):
+            return self._of_the_homeless(uid, name)
+        return home / f".vbofs-{self._mark}-{name}"
 
     def _of_the_homeless(self, uid: int, name: str) -> Path:
+        folder = self._runtime / str(uid)
+        if _is_his(folder, uid):
+            return folder / f"vbofs-{self._mark}-{name}"
         return Path(f"/tmp/vbofs-{uid}-{self._mark}-{name}")
+
+
+def _is_his(folder: Path, uid: int) -> bool:
+    try:
+        return folder.is_dir() and folder.stat().st_uid == uid
+    except OSError:
+        return False

@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds: what a daemon that is killed may lose of a record.
 SAVE_EVERY = 10.0
+#: Seconds that the kernel gets to forget: it waits for reads that are under way, and they may wait
+#: for the network.  What it has not forgotten by then it forgets a little later.
+FORGET_PATIENCE = 20.0
 #: Seconds for the last save, when the daemon ends.
 LAST_PATIENCE = 20.0
 
@@ -89,7 +92,8 @@ class Recording:
             await _in_thread(path, _make, path, encode(await self._record([])))
             self._path = path
             self._filesystem.recorded = Reads()
-            await self.forget(self._filesystem.opened)
+            with trio.move_on_after(FORGET_PATIENCE):
+                await self.forget(self._filesystem.opened)
             self._saving = trio.CancelScope()
             self._nursery.start_soon(self._keep_saving, self._saving)
             log.info("recording what is read, in %s", path)
@@ -177,7 +181,7 @@ async def _nobody_keeps_anything(inodes: Iterable[int]) -> None:
 async def _in_thread(path: Path, work: Callable[..., None], *args: Any) -> None:
     """Do it where a slow disk, or this very mount, holds nobody up.  RecordRefused."""
     try:
-        await trio.to_thread.run_sync(work, *args)
+        await trio.to_thread.run_sync(work, *args, abandon_on_cancel=True)
     except FileExistsError as error:
         raise RecordRefused(f"{path} is there already; name a new file") from error
     except OSError as error:

@@ -39,7 +39,7 @@ class NewerWatch:
     def than(self, in_use: Collection[str]) -> Newer | None:
         """What is newer than the highest of *in_use*; while nobody uses any, than those shown."""
         highest = max(in_use or [self._dataset.latest], key=semver.Version.parse)
-        published = self._dataset.newest
+        published = self._dataset.newest or highest
         is_newer = semver.Version.parse(published) > semver.Version.parse(highest)
         return Newer(highest, published) if is_newer else None
 

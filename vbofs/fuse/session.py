@@ -58,7 +58,7 @@ class Session:
     async def forget(self, inodes: Iterable[int]) -> None:
         """Have the kernel forget what it keeps of files, so that it asks for every byte again."""
         # In a thread: it waits for pages that are just being read, which ``serve`` must answer.
-        await trio.to_thread.run_sync(_invalidate, list(inodes))
+        await trio.to_thread.run_sync(_invalidate, list(inodes), abandon_on_cancel=True)
 
 
 def _invalidate(inodes: list[int]) -> None:
