@@ -23,7 +23,7 @@ def job(store, fetcher):
 
     def make(*blobs, extents=None):
         wants = [Want(blob.version.key, blob, extents) for blob in blobs]
-        return Prefetch(wants, store, fetcher, parallel=4)
+        return Prefetch(wants, store, fetcher, trio.Semaphore(4))
 
     return make
 
@@ -176,7 +176,7 @@ async def test_a_cache_that_takes_no_more_ends_it(tmp_path, nursery, remote, put
     store = open_store(tmp_path / "tiny", 0)
     fetcher = Fetcher(nursery, store, remote, 4)
     blobs = [put(PART_SIZE, str(n))[0] for n in range(20)]
-    prefetch = Prefetch([Want("x", blob) for blob in blobs], store, fetcher, parallel=4)
+    prefetch = Prefetch([Want("x", blob) for blob in blobs], store, fetcher, trio.Semaphore(4))
     await prefetch.run()
     assert "the cache takes no more" in prefetch.progress.stopped
     assert asked(remote) < 8 * PART_SIZE

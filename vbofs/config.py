@@ -70,6 +70,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache_size: int | None = None
     #: Bytes of the disk that the cache leaves free; None: a twentieth.
     keep_free: int | None = None
+    #: Bytes that the daemon may take, whatever its readers do; below 128 MB it has no room to work.
+    memory: Annotated[int, msgspec.Meta(ge=128_000_000)] = 256_000_000
     allow_other: bool = False
     log_file: Path | None = None
     #: Where what is read is recorded.
@@ -150,7 +152,7 @@ def _suggestion(word: str, known: Iterable[str]) -> str:
 def _checked(label: str, name: str, value: object) -> object:
     """*value* as field *name* wants it; strings are parsed, for a variable has nothing else."""
     try:
-        if name in ("cache_size", "keep_free"):
+        if name in ("cache_size", "keep_free", "memory"):
             value = parse_size(value)
         elif name == "release":
             value = _release_names(value)

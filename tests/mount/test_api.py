@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import doctest
+import gc
 import os
 import pickle
 import subprocess
@@ -11,6 +12,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import h5py
 import pandas as pd
 import pytest
 import trio
@@ -19,6 +21,8 @@ import vbofs
 from tests.mount.machine import VBOFS
 from tests.mount.test_find import EXPERIMENT, TRAINING, begins_as_hdf5
 from vbofs import api, errors
+from vbofs.api.stream import opened
+from vbofs.api.worker import Worker
 
 
 @pytest.fixture
@@ -122,6 +126,26 @@ def test_without_a_mount_files_are_streams_through_the_same_cache(loose, at_samp
             assert file.read(1000) == truth[:1000]
         with offline.open(behavior_session_id=870987812) as file, pytest.raises(vbofs.VbofsError):
             file.read(1)
+
+
+def test_no_garbage_is_collected_while_h5py_waits_for_the_other_thread(loose):
+    """What is collected there may be h5py's own, and wait for the lock that h5py holds."""
+    collecting = []
+
+    class Watched(Worker):
+        def run(self, work):
+            collecting.append(gc.isenabled())
+            return super().run(work)
+
+    (blob,) = [blob for path, blob in loose._contents.files if path == EXPERIMENT]
+    worker = Watched(loose._worker.settings)
+    with opened(worker, blob) as stream, h5py.File(stream, "r") as file:
+        reads = len(collecting)
+        assert file["processing/ophys/dff/traces/data"][:10, 0].size == 10
+        assert len(collecting) > reads > 0
+        assert not any(collecting)
+    assert gc.isenabled()
+    worker.close()
 
 
 def test_threads_event_loops_copies_and_forks_can_all_use_it(loose):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -265,7 +266,7 @@ def test_more_than_ten_gigabytes_want_a_yes(at_s3, published):
         ([], 2, "Name a PATH, a query, a --release or --from-record"),
         (["nowhere"], 49, "nowhere is on no mount of vbofs, and no path in a release"),
         (["/etc"], 49, "/etc is on no mount of vbofs"),
-        (["v1.0.0/nothing"], 49, "there is no nothing in v1.0.0"),
+        (["v1.0.0/nothing"], 49, "there is no v1.0.0/nothing in any release that is here"),
         (["v9.0.0"], 40, "9.0.0"),
         (["v1.0.0", "--release", "v1.1.0"], 50, "the path is in 1.0.0, and --release says 1.1.0"),
         (["v1.0.0", "--only", "a", "--without", "b"], 50, "exclude each other"),
@@ -372,6 +373,15 @@ def test_a_query_says_which_files(at_sample):
     assert outcome.status == 0, outcome
     whole = [p for p, e in cached(at_sample, "v1.1.0").items() if e and p.endswith(".nwb")]
     assert whole == [EXPERIMENT]
+    at_sample.run("evict", "--all")
+    view = mounted / "v1.1.0/by-mouse"
+    ident = EXPERIMENT[-13:-4]
+    mouse = next(m for m in view.iterdir() if any(ident in one.name for one in m.iterdir()))
+    linked = {os.path.realpath(one) for one in mouse.iterdir()}
+    outcome = at_sample.run("prefetch", str(mouse))
+    assert outcome.status == 0, outcome
+    found = {p for p, e in cached(at_sample, "v1.1.0").items() if e and p.endswith(".nwb")}
+    assert {str(mounted / "v1.1.0" / path) for path in found} == linked
     nobody = at_sample.run("prefetch", str(mounted.path), "--mouse", "1")
     assert nobody.status in (errors.NotInDataset.exit_status, errors.UnknownColumn.exit_status)
 

@@ -1,9 +1,16 @@
-"""A file of a release as a Python file object, for programs without a mount."""
+"""A file of a release as a Python file object, for programs without a mount.
+
+h5py holds its one lock while it waits for bytes of such a file, that is for the thread of trio.  So
+that thread must never free an object of h5py's, which takes the lock: while somebody waits, no
+cyclic garbage is collected.
+"""
 
 from __future__ import annotations
 
+import gc
 import io
 import os
+import threading
 from typing import TYPE_CHECKING
 
 from .worker import Worker
@@ -58,7 +65,8 @@ class BlobStream(io.RawIOBase):
                     self._reader = floors.reader(self._blob)
                 return await self._reader.read(self._at, len(room))
 
-            content = self._worker.run(read)
+            with _NO_COLLECTION:
+                content = self._worker.run(read)
             room[: len(content)] = content
         self._at += len(content)
         return len(content)
@@ -72,6 +80,31 @@ class BlobStream(io.RawIOBase):
 
             self._worker.run(close)
         super().close()
+
+
+class _NoCollection:
+    """Keeps the garbage collector off from the first who enters until the last who leaves."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._was_enabled = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._was_enabled = gc.isenabled()
+                gc.disable()
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._was_enabled:
+                gc.enable()
+
+
+_NO_COLLECTION = _NoCollection()
 
 
 def opened(worker: Worker, blob: Blob) -> io.BufferedReader:

@@ -23,7 +23,7 @@ import enum
 import itertools
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -33,6 +33,7 @@ from ..errors import BlockUnavailable, VbofsError
 from ..model import Blob
 from ..remote.protocol import ObjectStore
 from .blobfile import BlobFile
+from .budget import USUAL, Budget, Shares
 from .extents import BLOCK_SIZE, runs, span
 from .store import BlockStore
 from .verifier import Verifier
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds after the last read when readers are taken to have come to rest.
 REST = 1.0
+#: Chases that may wait for memory; each is a task, and what they want is a guess.
+MOST_CHASES = 256
 #: Bytes of a request that are gathered before they are kept, and seconds for which a block that
 #: nobody waits for may lie there: a pwrite(2) and a look at the map for each block cost more than
 #: its checksum.
@@ -102,10 +105,16 @@ class FetcherStatistics:
 
 
 class Fetcher:
-    """Brings blocks from *remote* into *store*, with up to *connections* requests at once."""
+    """Brings blocks from *remote* into *store*, with up to *connections* requests at once, and no
+    more memory than *shares* say."""
 
     def __init__(
-        self, nursery: trio.Nursery, store: BlockStore, remote: ObjectStore, connections: int
+        self,
+        nursery: trio.Nursery,
+        store: BlockStore,
+        remote: ObjectStore,
+        connections: int,
+        shares: Shares = USUAL,
     ) -> None:
         self._nursery = nursery
         self._store = store
@@ -115,6 +124,11 @@ class Fetcher:
         self._unhurried = max(1, connections - max(1, connections // 4))
         # Prefetching takes hours: as long as somebody reads, the network is mostly his.
         self._considerate = max(1, connections // 8)
+        # A read holds its blocks and, for a moment, the answer made of them.
+        self._memory = {Priority.DEMAND: (Budget(shares.reads), 2 * BLOCK_SIZE)}
+        self._chases = Budget(shares.chases), BLOCK_SIZE
+        # More than that fetched ahead would be evicted again before it is read.
+        self._most_ahead = min(shares.ahead, max(1, store.limit // 4 // BLOCK_SIZE))
         self._flights: dict[tuple[str, int], Flight] = {}
         self._queue: list[_Request] = []
         self._flying: list[_Request] = []
@@ -154,6 +168,13 @@ class Fetcher:
         BlockUnavailable if one cannot be had.
         """
         self._check(blob)
+        budget, each = self._memory.get(priority, self._chases)
+        async with budget.lent(len(blocks) * each):
+            return await self._had(blob, blocks, ahead, priority)
+
+    async def _had(
+        self, blob: Blob, blocks: range, ahead: range, priority: Priority
+    ) -> dict[int, bytes]:
         missing = self._missing(blob, blocks)
         self._request(blob, missing, priority)
         waited = {block: self._flights[blob.ident, block] for block in missing}
@@ -165,7 +186,11 @@ class Fetcher:
                 del waited[block]
             for flight in waited.values():
                 await flight.landed.wait()
-        _check_landed(blob, waited.values())
+        for flight in waited.values():
+            if flight.error is not None:
+                raise BlockUnavailable(
+                    f"{blob.version.key}: {flight.error}", flight.error
+                ) from flight.error
         return {block: f.content for block, f in waited.items() if f.content is not None}
 
     async def bring(self, blob: Blob, blocks: range) -> None:
@@ -176,24 +201,41 @@ class Fetcher:
         self._check(blob)
         missing = self._missing(blob, blocks)
         self._request(blob, missing, Priority.PREFETCH)
-        flights = [self._flights[blob.ident, block] for block in missing]
+        flights = deque(self._flights[blob.ident, block] for block in missing)
         for flight in flights:
             flight.onlookers += 1
+        failed = None
         try:
-            for flight in flights:
-                await flight.landed.wait()
+            while flights:
+                await flights[0].landed.wait()
+                # Let go of at once: it has its bytes, where the disk has refused them.
+                flight = flights.popleft()
+                flight.onlookers -= 1
+                failed = failed or flight.error
         finally:
             for flight in flights:
                 flight.onlookers -= 1
-        _check_landed(blob, flights)
+        if failed is not None:
+            raise BlockUnavailable(f"{blob.version.key}: {failed}", failed) from failed
 
     def want(self, blob: Blob, blocks: range) -> None:
-        """Have *blocks* fetched some time; those on their way already are left as they are."""
+        """Have *blocks* fetched some time; those on their way already are left as they are.
+
+        Of all that everybody wants ahead there is a limit: what is beyond it, its reader will ask
+        for himself."""
+        room = self._most_ahead - len(self._flights) + self._prefetching
+        if not blocks or room <= 0:
+            return
         file = self._store.file(blob)
         if file is None or self._store.takes_none:
             return  # With nowhere to keep them, they would be thrown away and fetched again.
         missing = [b for b in file.missing(blocks) if (blob.ident, b) not in self._flights]
-        self._request(blob, missing, Priority.READ_AHEAD)
+        self._request(blob, missing[:room], Priority.READ_AHEAD)
+
+    @property
+    def may_chase(self) -> bool:
+        """Whether another guess at what a reader will want has a chance to be in time."""
+        return self._chases[0].waiting < MOST_CHASES
 
     def note_read(self) -> None:
         """Somebody reads, if only what is here: what can wait for him does."""
@@ -202,6 +244,12 @@ class Fetcher:
     @property
     def _is_read(self) -> bool:
         return trio.current_time() - self._read_at < REST
+
+    @property
+    def _prefetching(self) -> int:
+        """Blocks on their way that only a prefetch wants; they have a limit of their own."""
+        requests = itertools.chain(self._queue, self._flying)
+        return sum(len(r.flights) for r in requests if r.priority is Priority.PREFETCH)
 
     @property
     def _is_busy(self) -> bool:
@@ -328,14 +376,6 @@ class Fetcher:
             del self._flights[request.blob.ident, block]
             flight.landed.set()
         request.flights.clear()
-
-
-def _check_landed(blob: Blob, flights: Iterable[Flight]) -> None:
-    for flight in flights:
-        if flight.error is not None:
-            raise BlockUnavailable(
-                f"{blob.version.key}: {flight.error}", flight.error
-            ) from flight.error
 
 
 @contextlib.contextmanager

@@ -73,15 +73,15 @@ class Progress:
 
 
 class Prefetch:
-    """Has *wants* fetched, with up to *parallel* requests at once."""
+    """Has *wants* fetched, each request in its turn of *turns*, which several may share."""
 
     def __init__(
-        self, wants: Iterable[Want], store: BlockStore, fetcher: Fetcher, *, parallel: int
+        self, wants: Iterable[Want], store: BlockStore, fetcher: Fetcher, turns: trio.Semaphore
     ) -> None:
         self._wants = list(wants)
         self._store = store
         self._fetcher = fetcher
-        self._parts = trio.Semaphore(parallel)
+        self._turns = turns
         self._blobs = trio.Semaphore(BLOBS_AT_ONCE)
         self._scope = trio.CancelScope()
         self.progress = Progress(files=len(self._wants))
@@ -153,13 +153,13 @@ class Prefetch:
             except VbofsError as error:
                 errors.append(error)
             finally:
-                self._parts.release()
+                self._turns.release()
 
         async with trio.open_nursery() as nursery:
             for run in runs(self._missing(want)):
-                await self._parts.acquire()
+                await self._turns.acquire()
                 if errors:
-                    self._parts.release()
+                    self._turns.release()
                     break
                 nursery.start_soon(one, run)
         if errors:

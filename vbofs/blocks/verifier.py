@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks whether the readers have come to rest; hashing can wait for them.
 PATIENCE = 1.0
+#: Looks after which a step is taken all the same: where somebody always reads, 3 GB are verified
+#: in half an hour, for a five-hundredth of one processor.
+MOST_LOOKS = 5
 #: Bytes hashed at a time.
 STEP = 8 << 20
 #: Mismatches after which a blob is condemned.
@@ -140,7 +143,9 @@ class Verifier:
         """
         whole = hashlib.blake2b()
         for start in range(0, file.blob.size, STEP):
-            while self._is_busy() and not self._hurried:  # Busy on and off is busy.
+            for _ in range(MOST_LOOKS):
+                if self._hurried or not self._is_busy():
+                    break
                 with trio.move_on_after(PATIENCE):
                     await self._hurry.wait()
             extent = Extent(start, min(start + STEP, file.blob.size))

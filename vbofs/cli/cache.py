@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..config import Settings
+from .chosen import Chosen, everything
 from .local import local_floors
-from .selection import Asked, Chosen, everything, selection_options
+from .selection import Asked, selection_options
 from .words import counted, size
 
 if TYPE_CHECKING:

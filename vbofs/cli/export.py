@@ -14,9 +14,10 @@ from .. import mounts
 from ..catalog import layouts
 from ..config import Settings
 from ..errors import ExportIncomplete
+from .chosen import Chosen
 from .local import local_floors
 from .meter import meter
-from .selection import Asked, Chosen, selection_options
+from .selection import Asked, selection_options
 from .words import counted, size
 
 if TYPE_CHECKING:

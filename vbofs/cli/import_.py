@@ -15,9 +15,9 @@ import msgspec
 from ..config import Settings
 from ..errors import CacheTooSmall, EndpointDown, ImportImpossible, NetworkUnreachable
 from ..model import Blob
+from .chosen import Chosen, everything
 from .meter import meter
 from .options import dataset_options, settings_of
-from .selection import Chosen, everything
 from .words import counted, size
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import msgspec
 
 from ..config import Settings
 from ..errors import Offline
-from .selection import Asked, Chosen, chosen
+from .chosen import Chosen, chosen
+from .selection import Asked
 
 if TYPE_CHECKING:
     from ..daemon import Floors

@@ -10,8 +10,9 @@ import click
 
 from ..config import Settings
 from ..errors import PrefetchIncomplete, RecordInvalid, SettingsInvalid
+from .chosen import chosen
 from .meter import Meter, meter
-from .selection import Asked, chosen, selection_options
+from .selection import Asked, selection_options, served_by
 from .words import counted, size
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ async def _work(
     from ..daemon import library
     from .estimate import check, unfinished
 
+    # If a daemon keeps what is fetched, its limits are those that count.
+    mountpoint, settings = served_by(settings)
     async with library(settings) as floors:
         wants = await _wants(floors, asked, pieces, record)
         todo, estimate = unfinished(floors.store, wants)
@@ -97,7 +100,10 @@ async def _work(
         check(estimate, yes=yes)
         if pin:
             floors.store.pins.add(want.blob.ident for want in wants)
-        outcome = await _fetched(settings, floors, todo, estimate.missing) if todo else None
+        outcome = None
+        if todo:
+            with meter("prefetch", estimate.missing) as shown:
+                outcome = await _fetched(mountpoint, settings, floors, todo, shown)
     told = _outcome(outcome) if outcome else "everything is here already"
     click.echo(told + (f"; {counted(len(wants), 'file')} pinned" if pin else ""))
     if outcome:
@@ -128,19 +134,18 @@ def _content(path: Path) -> bytes:
 
 
 async def _fetched(
-    settings: Settings, floors: Floors, todo: list[Want], missing: int
+    mountpoint: Path | None, settings: Settings, floors: Floors, todo: list[Want], shown: Meter
 ) -> dict[str, Any]:
     from .through import fetch
 
+    def show(document: dict[str, Any]) -> None:
+        if "files" in document:
+            label = f"{document['files_done']} of {document['files']} files"
+            shown.show(document["bytes"], label)
+
     began = time.monotonic()
-    with meter("prefetch", missing) as shown:
-        outcome = await fetch(settings, floors, todo, lambda document: _show(shown, document))
+    outcome = await fetch(mountpoint, settings, floors, todo, show)
     return {**outcome, "seconds": time.monotonic() - began}
-
-
-def _show(shown: Meter, document: dict[str, Any]) -> None:
-    if "files" in document:
-        shown.show(document["bytes"], f"{document['files_done']} of {document['files']} files")
 
 
 def _outcome(outcome: dict[str, Any]) -> str:

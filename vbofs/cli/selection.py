@@ -7,13 +7,12 @@ path on a mount also says which dataset is meant and where its cache is, whateve
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 import msgspec
@@ -21,31 +20,14 @@ import msgspec
 from .. import control, mounts
 from ..catalog.query import Query
 from ..config import Settings
-from ..errors import NotInDataset, Offline, SettingsInvalid, VbofsError
-from ..model import Blob
+from ..errors import NotInDataset, SettingsInvalid, VbofsError
 from .options import dataset_options, settings_of
-from .query import query_options, selected
-
-if TYPE_CHECKING:
-    from ..daemon import Floors
-    from ..dataset import Contents
+from .query import query_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: How the dataset's own names begin: a release, or the link to the latest.
-_RELEASE = re.compile(r"(?:v(?P<release>\d+\.\d+\.\d+[^/]*)|latest)(?:/(?P<path>.*))?")
-
-
-class Chosen(NamedTuple):
-    """A file of a release; one that several releases show is chosen once."""
-
-    release: str
-    path: str
-    blob: Blob
-
-    @property
-    def name(self) -> str:
-        return f"v{self.release}/{self.path}"
+RELEASE = re.compile(r"(?:v(?P<release>\d+\.\d+\.\d+[^/]*)|latest)(?:/(?P<path>.*))?")
 
 
 class Place(NamedTuple):
@@ -108,7 +90,7 @@ def place_of(path: str) -> Place:
         if mount.is_ours and real.is_relative_to(mount.path):
             inner = "" if real == mount.path else str(real.relative_to(mount.path))
             return Place(inner, mount.path)
-    if _RELEASE.fullmatch(path.strip("/")) and not os.path.exists(path):
+    if RELEASE.fullmatch(path.strip("/")) and not os.path.exists(path):
         return Place(path.strip("/"))
     raise NotInDataset(
         f"{path} is on no mount of vbofs, and no path in a release either;"
@@ -149,85 +131,14 @@ def _where(settings: Settings) -> tuple[object, ...]:
     return settings.cache_dir, settings.bucket, settings.project, settings.endpoint_url
 
 
-def daemon_of(settings: Settings) -> Path | None:
-    """The mountpoint of a running daemon that fetches the same dataset into the same cache."""
+def served_by(settings: Settings) -> tuple[Path | None, Settings]:
+    """The mountpoint of a daemon that fetches the same dataset into the same cache, and its
+    settings; None, and these *settings*, if there is none."""
     for mount in mounts.mounts() if not settings.offline else ():
         origin = origin_of(mount.path) if mount.is_ours else None
         if origin is None or origin["offline"]:
             continue
-        if _where(adopted(settings, origin)) == _where(settings):
-            return mount.path
-    return None
-
-
-# --- from names to blobs
-
-
-async def chosen(floors: Floors, asked: Asked) -> list[Chosen]:
-    """The files that are meant, in the order in which they were named, each blob once.
-
-    NotInDataset, UnknownRelease, or what a query raises.
-    """
-    found: dict[str, Chosen] = {}
-    for place in asked.places:
-        _add(found, await _at(floors, asked, place.inner))
-    if not asked.places and (asked.query or asked.release):
-        _add(found, await _in_release(floors, asked, "", ""))
-    if asked.everything:
-        _add(found, await everything(floors))
-    return list(found.values())
-
-
-def _add(found: dict[str, Chosen], more: Iterable[Chosen]) -> None:
-    for one in more:
-        found.setdefault(one.blob.ident, one)
-
-
-async def everything(floors: Floors, *releases: str) -> list[Chosen]:
-    """All files of *releases* (none named: of all), as far as they are known; newest first."""
-    files: list[Chosen] = []
-    for release in releases or [*floors.dataset.releases][::-1]:
-        try:
-            files += _files(await floors.dataset.contents(release))
-        except Offline:
-            continue  # Nobody has looked into it, so nothing of it is here.
-    return files
-
-
-async def _at(floors: Floors, asked: Asked, inner: str) -> list[Chosen]:
-    """What is asked of the files at *inner*: all, or those that match the query."""
-    if not inner:
-        if asked.query or asked.release:
-            return await _in_release(floors, asked, "", "")
-        return await everything(floors)
-    match = _RELEASE.fullmatch(inner)
-    if match is None:
-        raise NotInDataset(f"{inner} is in no release, so there is nothing to keep of it")
-    release = match["release"] or "latest"
-    return await _in_release(floors, asked, release, (match["path"] or "").strip("/"))
-
-
-async def _in_release(floors: Floors, asked: Asked, release: str, place: str) -> list[Chosen]:
-    """The files of *release* ("": the one that is asked for) at *place* that match the query."""
-    if release and asked.release and release != asked.release:
-        raise SettingsInvalid(f"the path is in {release}, and --release says {asked.release}")
-    contents = await floors.metadata.contents(release or asked.release)
-    files = [one for one in _files(contents) if _lies_in(one.path, place)]
-    if not files:
-        raise NotInDataset(f"there is no {place} in v{contents.release}")
-    if asked.query:
-        matching = set(await selected(floors.metadata, asked.query, contents.release))
-        files = [one for one in files if one.path in matching]
-        if not files:
-            raise NotInDataset(f"no file of v{contents.release} matches that query")
-    return files
-
-
-def _lies_in(path: str, place: str) -> bool:
-    """*path* is the file or in the directory *place*, or matches it as a pattern."""
-    inside = not place or path == place or path.startswith(place + "/")
-    return inside or fnmatch.fnmatchcase(path, place)
-
-
-def _files(contents: Contents) -> list[Chosen]:
-    return [Chosen(contents.release, path, blob) for path, blob in contents.files]
+        theirs = adopted(settings, origin)
+        if _where(theirs) == _where(settings):
+            return mount.path, theirs
+    return None, settings

@@ -18,7 +18,6 @@ import trio
 from .. import control
 from ..config import Settings
 from ..errors import VbofsError
-from .selection import daemon_of
 
 if TYPE_CHECKING:
     from ..blocks.prefetch import Prefetch, Want
@@ -34,9 +33,10 @@ Document = dict[str, Any]
 Show = Callable[[Document], None]
 
 
-async def fetch(settings: Settings, floors: Floors, wants: Sequence[Want], show: Show) -> Document:
-    """Have *wants* fetched, and return how that went."""
-    mountpoint = await trio.to_thread.run_sync(daemon_of, settings)
+async def fetch(
+    mountpoint: Path | None, settings: Settings, floors: Floors, wants: Sequence[Want], show: Show
+) -> Document:
+    """Have *wants* fetched by the daemon at *mountpoint* or here, and return how that went."""
     before = 0
     if mountpoint is not None:
         try:
@@ -57,7 +57,8 @@ def _plus(document: Document, before: int) -> Document:
 async def _here(settings: Settings, floors: Floors, wants: Sequence[Want], show: Show) -> Document:
     from ..blocks.prefetch import Prefetch
 
-    job = Prefetch(wants, floors.store, floors.fetcher, parallel=settings.connections)
+    turns = trio.Semaphore(settings.connections)
+    job = Prefetch(wants, floors.store, floors.fetcher, turns)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch, job, show)
         await job.run()

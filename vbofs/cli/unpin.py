@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from ..config import Settings
+from .chosen import Chosen
 from .local import on_files
-from .selection import Asked, Chosen, selection_options
+from .selection import Asked, selection_options
 from .words import counted
 
 

@@ -11,7 +11,8 @@ import click
 
 from ..catalog.urls import versioned_url
 from ..config import Settings
-from .selection import Asked, Chosen, chosen, selection_options
+from .chosen import Chosen, chosen
+from .selection import Asked, selection_options
 from .words import shown
 
 FORMATS = ("url", "aria2", "curl", "b2sum", "json")

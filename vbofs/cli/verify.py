@@ -10,9 +10,10 @@ import click
 from .. import control, mounts
 from ..config import Settings
 from ..errors import CacheUnwritable, VbofsError, VerifyMismatch
+from .chosen import Chosen
 from .local import local_floors
 from .meter import meter
-from .selection import Asked, Chosen, selection_options
+from .selection import Asked, selection_options
 from .words import counted, size
 
 if TYPE_CHECKING:

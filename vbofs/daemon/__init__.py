@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from .. import mounts, systemd
+from ..blocks.budget import Shares
 from ..blocks.fetcher import Fetcher
 from ..blocks.pursuit import Pursuit
 from ..blocks.reader import BlobReader
@@ -30,6 +31,7 @@ from ..filesystem import Filesystem
 from ..metadata import Metadata
 from ..model import Blob
 from ..ownfiles import OwnFiles
+from ..remote.network import Network
 from ..remote.offline import OfflineObjectStore
 from ..remote.protocol import ObjectStore
 from ..remote.retrying import Retrying
@@ -45,6 +47,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which listings are tried again: somebody waits for ``vbofs mount`` or ``ls``.
 LISTING_TIMEOUT = 10.0
+#: What asks a daemon to go.  SIGHUP: a terminal that closes under ``vbofs mount --foreground``.
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: Descriptors for other things than blobs: sockets, the session, the log.
 SPARE_DESCRIPTORS = 128
 
@@ -66,18 +70,20 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
 
 async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
     mounts.prepare(settings.mountpoint, allow_other=settings.allow_other)
+    shares = Shares.of(settings.memory)
     store = open_store(
         settings.cache_dir,
         settings.cache_size,
         keep_free=settings.keep_free,
-        open_files=_most_files(),
+        open_files=min(_most_files(), shares.files),
     )
     with _closing(_remote(settings)) as remote:
-        retrying = Retrying(remote, settings.timeout)
-        impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
+        network = Network(settings.timeout)
+        retrying = Retrying(remote, settings.timeout, network)
+        impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT), network)
         dataset = await Dataset.open(impatient, settings)
         async with trio.open_nursery() as nursery:
-            fetcher = Fetcher(nursery, store, retrying, settings.connections)
+            fetcher = Fetcher(nursery, store, retrying, settings.connections, shares)
             filesystem = Filesystem(
                 dataset,
                 store,
@@ -155,16 +161,18 @@ async def _serve_kernel(tower: Tower, nursery: trio.Nursery, ready: Callable[[st
         name=settings.dataset,
         allow_other=settings.allow_other,
     )
-    with _directory_made(settings.mountpoint):
-        async with mounting as mounted:
+    # From before there is a mount: a signal that comes while it is made would leave a dead one.
+    with trio.open_signal_receiver(*SIGNALS) as signals, _directory_made(settings.mountpoint):
+        async with mounting as mounted, trio.open_nursery() as heeding:
+            heeding.start_soon(_unmount_on_signal, signals, settings.mountpoint)
             await _attend(mounted, tower, nursery, ready)
+            heeding.cancel_scope.cancel()
 
 
 async def _attend(
     mounted: Session, tower: Tower, nursery: trio.Nursery, ready: Callable[[str], None]
 ) -> None:
     mountpoint = tower.settings.mountpoint
-    await nursery.start(_unmount_on_signal, mountpoint)
     await nursery.start(control.serve, mountpoint, tower.verbs())
     tower.recording.forget = mounted.forget
     if tower.settings.record is not None:
@@ -194,18 +202,14 @@ async def _announce(mounted: Session, tower: Tower, ready: Callable[[str], None]
     ready(line)
 
 
-async def _unmount_on_signal(
-    mountpoint: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """The first signal unmounts, lazily: names go at once, the daemon with its last reader."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        task_status.started()
-        async for number in signals:
-            log.info("%s: unmounting %s", signal.Signals(number).name, mountpoint)
-            try:
-                await trio.to_thread.run_sync(lambda: mounts.unmount(mountpoint, lazy=True))
-            except VbofsError as error:
-                log.warning("%s", error)
+async def _unmount_on_signal(signals: AsyncIterator[int], mountpoint: Path) -> None:
+    """A signal unmounts, lazily: names go at once, the daemon with its last reader."""
+    async for number in signals:
+        log.info("%s: unmounting %s", signal.Signals(number).name, mountpoint)
+        try:
+            await trio.to_thread.run_sync(lambda: mounts.unmount(mountpoint, lazy=True))
+        except VbofsError as error:
+            log.warning("%s", error)
 
 
 @contextlib.contextmanager

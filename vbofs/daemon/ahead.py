@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 import trio
 
+from ..blocks.budget import Shares
+from ..blocks.extents import BLOCKS_PER_PART
 from ..blocks.fetcher import Fetcher
 from ..blocks.prefetch import Prefetch, Want
 from ..blocks.store import BlockStore
@@ -71,6 +73,9 @@ class Ahead:
         self._store = store
         self._fetcher = fetcher
         self._nursery = nursery
+        # Of all jobs together: what is on its way takes memory, an entry for each block.
+        parts = Shares.of(settings.memory).ahead // BLOCKS_PER_PART
+        self._turns = trio.Semaphore(max(1, min(settings.connections, parts)))
         self._jobs: dict[int, _Job] = {}
         self._numbers = itertools.count(1)
 
@@ -126,12 +131,7 @@ class Ahead:
         """Begin with what was wanted."""
         begun = self._job(job)
         if begun.prefetch is None:
-            begun.prefetch = Prefetch(
-                begun.wants,
-                self._store,
-                self._fetcher,
-                parallel=self._settings.connections,
-            )
+            begun.prefetch = Prefetch(begun.wants, self._store, self._fetcher, self._turns)
             self._nursery.start_soon(self._work, begun)
 
     async def progress(self, job: int) -> dict[str, Any]:
