@@ -29,7 +29,7 @@ def add_behavior(nwb: NWBFile, signals: Signals) -> None:
     _add_licks_and_rewards(nwb, signals)
     trials = signals.flashes()[::CHANGE_EVERY]
     columns = _trial_columns(signals, trials)
-    licks = _lists("lick_times", [[t] if t == t else [] for t in columns["response_time"]])
+    licks = _lists("lick_times", [[] if np.isnan(t) else [t] for t in columns["response_time"]])
     nwb.trials = _intervals("trials", columns, licks)
 
 
