@@ -132,7 +132,7 @@ def test_a_hostile_name_is_never_an_option_of_the_program_that_reads_the_list(
     ("words", "error", "hint"),
     [
         (("/etc/passwd",), errors.NotInDataset, "is on no mount"),
-        (("v1.0.1/no/such.nwb",), errors.NotInDataset, "there is no no/such.nwb"),
+        (("v1.0.1/no/such.nwb",), errors.NotInDataset, "no/such.nwb"),
         (("v9.9.9",), errors.UnknownRelease, "9.9.9"),
         (("--mouse", "1"), errors.VbofsError, "1"),
     ],
