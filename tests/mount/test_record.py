@@ -192,6 +192,12 @@ def test_a_mount_whose_record_cannot_be_written_is_not_mounted(at_sample):
     assert taken.read_text() == "all of it"
 
 
+def test_a_record_in_the_mountpoint_is_refused_before_anything_is_mounted(at_sample):
+    where = at_sample.home / "vbo"
+    outcome = at_sample.run("mount", str(where), "--record", str(where / "r.json"))
+    assert_refused(at_sample, outcome, errors.SettingsInvalid, "--record", "lies in the mountpoint")
+
+
 def test_without_a_name_it_is_in_the_working_directory(mounted):
     outcome = mounted.machine.run("record", "start")
     assert outcome.status == 0
