@@ -106,9 +106,13 @@ async def test_the_origin_says_where_files_come_from_and_go(ahead, settings):
     assert (origin["bucket"], origin["project"]) == (settings.bucket, settings.project)
 
 
-async def test_a_strike_makes_a_file_suspect(ahead, remote, fetcher, expects_log):
-    expects_log("a.nwb is not as published, says vbofs verify")
-    await ahead.strike("1.0.0", "a.nwb")
-    await ahead.strike("1.0.0", "nothing")
+async def test_what_a_command_found_wrong_is_suspect_and_not_condemned(
+    ahead, remote, fetcher, expects_log
+):
+    expects_log("a.nwb is not as published, says vbofs verify", times=2)
+    await ahead.suspect("1.0.0", "a.nwb")
+    await ahead.suspect("1.0.0", "nothing")
     assert fetcher.verifier.statistics().mismatched == 1
-    assert [version.key.rpartition("/")[2] for version in remote.distrusted] == ["a.nwb"]
+    await ahead.suspect("1.0.0", "a.nwb")
+    assert fetcher.verifier.statistics().mismatched == 1
+    assert [version.key.rpartition("/")[2] for version in remote.distrusted] == ["a.nwb"] * 2

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import contents
 from tests.kept_blobs import flip, keep, place
 from vbofs.blocks.coverage import drop
-from vbofs.blocks.exporting import Outcome, export
+from vbofs.blocks.exporting import Outcome, _draft, _draft_name, _is_at, export
 from vbofs.blocks.extents import BLOCK_SIZE
 from vbofs.catalog.layouts import AllenSDK, Plain
 
@@ -99,6 +99,19 @@ def test_what_a_kill_left_is_used_again_and_what_another_writes_is_not_touched(
     assert exported(blob, "b.nwb") in MADE
     assert (tmp_path / "b.nwb").read_bytes() == content
     assert not draft.exists()
+
+
+def test_a_draft_that_another_finishes_at_this_moment_is_not_cut_off(
+    store, memory, exported, tmp_path
+):
+    blob, content = keep(store, memory, SIZE)
+    with _draft(tmp_path / "b.nwb") as theirs:
+        os.pwrite(theirs, content, 0)
+        os.rename(_draft_name(tmp_path / "b.nwb"), tmp_path / "b.nwb")
+        # Whoever opened the draft before it was renamed has the finished file in his hands.
+        assert not _is_at(theirs, _draft_name(tmp_path / "b.nwb"))
+        assert exported(blob, "b.nwb") is Outcome.THERE
+    assert (tmp_path / "b.nwb").read_bytes() == content
 
 
 def test_layouts_are_those_of_a_mount_and_of_allensdk():

@@ -85,14 +85,16 @@ async def test_a_reader_comes_first_and_is_left_most_of_the_connections(
 ):
     large, _ = put(8 * PART_SIZE, "large")
     small, _ = put(BLOCK_SIZE, "small")
+    ahead, _ = put(BLOCK_SIZE, "ahead")
     remote.hold()
     nursery.start_soon(job(large).run)
     await wait_all_tasks_blocked()
-    assert remote.keys == ["large"] * 3  # Of four connections one is kept free for readers.
+    assert remote.keys == ["large"] * 2  # Of four connections.
     fetcher.note_read()
+    fetcher.want(ahead, range(1))
     nursery.start_soon(fetcher.have, small, range(1))
     await wait_all_tasks_blocked()
-    assert remote.keys == ["large"] * 3 + ["small"]
+    assert remote.keys == ["large"] * 2 + ["ahead", "small"]
     nursery.cancel_scope.cancel()
 
 

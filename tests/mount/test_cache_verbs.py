@@ -189,6 +189,16 @@ def test_a_verb_that_is_told_nothing_does_nothing(here, verb):
     assert "Name a PATH, a query, a --release or --all." in outcome.err
 
 
+def test_a_query_asks_the_network_for_tables_that_are_not_cached(at_sample):
+    at_sample.run("releases")
+    outcome = at_sample.run("evict", "--experiment-id", "951980471")
+    assert (outcome.status, outcome.out) == (0, "0 files evicted, 0 bytes free\n"), outcome
+    at_sample.run("evict", "--all")
+    offline = at_sample.run("evict", "--experiment-id", "951980471", "--offline")
+    assert offline.status == errors.Offline.exit_status
+    assert offline.err.count("\n") == 1
+
+
 # --- export and import
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import h5py
 import pytest
@@ -177,7 +178,7 @@ def test_interrupted_it_ends_the_daemons_work_and_keeps_what_came(here, publishe
     held = Fault(key=ONE, stall_at=1 << 20, operation="GET", times=3)
     published.s3.faults.append(held)
     running = here.start(*VBOFS, "prefetch", str(mounted / f"v1.0.0/{ONE}"), **PIPES)
-    eventually(lambda: held.fired == 3)
+    eventually(lambda: held.fired == 3)  # One for each part of the file.
     eventually(lambda: _bytes(cached(here, f"v1.0.0/{ONE}")[ONE]) >= 2 << 20)
     running.send_signal(signal.SIGINT)
     out, said = running.communicate(timeout=30)
@@ -323,7 +324,7 @@ def _record(published):
         )
         for version, release, path in ((one, "1.0.0", ONE), (two, "1.1.0", TWO))
     ]
-    moment = record.datetime.fromtimestamp(0, record.UTC)
+    moment = datetime.fromtimestamp(0, UTC)
     return record.encode(
         record.Record(
             dataset="visual-behavior-ophys",

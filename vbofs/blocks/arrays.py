@@ -199,9 +199,7 @@ def _touch_attributes(found: Any) -> None:
 
 def _extents(found: Any, size: int) -> tuple[Extent, ...]:
     stored = found.id.get_storage_size()
-    # Its size as the file claims it, too: little on disk may be terabytes once it is unpacked.
-    small = stored <= BLOCK_SIZE and found.nbytes <= LARGEST_VALUE
-    if small and not found.external and not found.is_virtual:
+    if stored <= BLOCK_SIZE and not found.external and not found.is_virtual:
         _touch_value(found)
     if found.chunks is not None and not found.is_virtual:
         extents: list[Extent] = []
@@ -215,7 +213,9 @@ def _extents(found: Any, size: int) -> tuple[Extent, ...]:
 
 def _touch_value(found: Any) -> None:
     try:
-        found[()]
+        # As the file claims it: little on disk may be terabytes once it is unpacked.
+        if (found.size or 0) * found.dtype.itemsize <= LARGEST_VALUE:
+            found[()]
     except (TypeError, ValueError, OSError):  # A type or a filter that h5py does not know.
         return
 

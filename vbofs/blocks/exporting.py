@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import errno
 import fcntl
 import hashlib
 import os
@@ -51,7 +52,7 @@ def export(folder: Path, blob: Blob, target: Path, step: Callable[[int], None]) 
             os.fchmod(draft, 0o644)
             os.utime(draft, (blob.mtime, blob.mtime))
             os.fsync(draft)
-            os.rename(_draft_name(target), target)
+            os.rename(_draft_name(target), target)  # Let go of only after this; see _draft.
         return outcome
 
 
@@ -102,14 +103,24 @@ def _draft(target: Path) -> Iterator[int]:
     draft = os.open(path, flags, 0o600)
     try:
         fcntl.flock(draft, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _is_at(draft, path):  # Finished by somebody else between the two lines above.
+            raise BlockingIOError(errno.EAGAIN, "another export is writing this file", str(path))
         os.ftruncate(draft, 0)
         try:
             yield draft
         finally:
-            with contextlib.suppress(OSError):  # Renamed, if all went well.
+            if _is_at(draft, path):  # Not renamed.
                 os.unlink(path)
     finally:
         os.close(draft)
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    """The file *fd* is still called *path*."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except OSError:
+        return False
 
 
 def _write(fd: int, content: memoryview, offset: int) -> None:

@@ -122,8 +122,9 @@ class Fetcher:
         self._connections = connections
         # A quarter is kept for demand, but there is read-ahead even on one connection.
         self._unhurried = max(1, connections - max(1, connections // 4))
-        # Prefetching takes hours: as long as somebody reads, the network is mostly his.
-        self._considerate = max(1, connections // 8)
+        # Prefetching takes hours.  At rest it leaves room for who begins to read; as long as
+        # somebody reads, the network is mostly his.
+        self._at_rest, self._considerate = max(1, connections // 2), max(1, connections // 8)
         # A read holds its blocks and, for a moment, the answer made of them.
         self._memory = {Priority.DEMAND: (Budget(shares.reads), 2 * BLOCK_SIZE)}
         self._chases = Budget(shares.chases), BLOCK_SIZE
@@ -312,8 +313,9 @@ class Fetcher:
     def _leave_no_share(self, priority: Priority) -> bool:
         """One more request of *priority* would take connections that others may need at once."""
         unhurried = sum(r.priority is not Priority.DEMAND for r in self._flying)
-        considerate = priority is Priority.PREFETCH and self._is_read
-        return unhurried >= (self._considerate if considerate else self._unhurried)
+        if priority is Priority.PREFETCH:
+            return unhurried >= (self._considerate if self._is_read else self._at_rest)
+        return unhurried >= self._unhurried
 
     # --- flying
 

@@ -94,9 +94,10 @@ class Verifier:
                 self._nursery.start_soon(self._work)
             self._pending[blob.ident] = blob
 
-    def strike(self, blob: Blob) -> None:
-        """It was found not to be what was published, and is no longer here."""
-        self._strikes[blob.ident] += 1
+    def suspect(self, blob: Blob) -> None:
+        """Somebody else has found it not to be what was published, and dropped it."""
+        # Perhaps of the same bytes as this verifier: it is no second failure.
+        self._strikes[blob.ident] = max(self._strikes[blob.ident], 1)
         self._remote.distrust(blob.version)
 
     async def settle(self, blob: Blob) -> bool | None:
@@ -162,8 +163,9 @@ class Verifier:
             self._verified += 1
             log.info("%s is verified", file.blob.version.key)
             return
+        self._strikes[file.blob.ident] += 1
         file.forget(range(block_count(file.blob.size)))
-        self.strike(file.blob)
+        self._remote.distrust(file.blob.version)
         log.error(
             "%s does not match its release's blake2b; %s",
             file.blob.version.key,

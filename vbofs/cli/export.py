@@ -74,6 +74,10 @@ async def _work(settings: Settings, asked: Asked, target: Path, layout: str) -> 
             if layout == "allensdk":
                 made = [f for f, outcome in outcomes.items() if outcome.is_there]
                 await _complete_sdk(floors, made, target, place)
+        except BlockingIOError as error:
+            raise ExportIncomplete(
+                f"another export is writing {error.filename or target}"
+            ) from error
         except OSError as error:
             raise ExportIncomplete(f"{target} cannot be written: {error}") from error
     _tell(outcomes, partly, target)

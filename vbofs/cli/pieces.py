@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..errors import NotInDataset, VbofsError
+from ..errors import NotInDataset, PrefetchIncomplete, VbofsError
 from .meter import meter
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ async def _structures(floors: Floors, wants: Sequence[Want]) -> dict[str, list[A
         try:
             found[want.blob.ident] = await _arrays(floors, want)
         except VbofsError as error:
-            errors.append(error)
+            errors.append(PrefetchIncomplete(f"{want.name}: {error}"))
             nursery.cancel_scope.cancel()
         finally:
             slots.release()

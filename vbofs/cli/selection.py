@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -134,11 +134,17 @@ def _where(settings: Settings) -> tuple[object, ...]:
 def served_by(settings: Settings) -> tuple[Path | None, Settings]:
     """The mountpoint of a daemon that fetches the same dataset into the same cache, and its
     settings; None, and these *settings*, if there is none."""
-    for mount in mounts.mounts() if not settings.offline else ():
-        origin = origin_of(mount.path) if mount.is_ours else None
-        if origin is None or origin["offline"]:
-            continue
-        theirs = adopted(settings, origin)
-        if _where(theirs) == _where(settings):
-            return mount.path, theirs
+    for mountpoint, theirs in sharing(settings):
+        if not theirs.offline:
+            return mountpoint, theirs
     return None, settings
+
+
+def sharing(settings: Settings) -> Iterator[tuple[Path, Settings]]:
+    """The mounts that have the same dataset and cache, and their settings."""
+    for mount in mounts.mounts():
+        origin = origin_of(mount.path) if mount.is_ours else None
+        if origin is not None:
+            theirs = adopted(settings, origin)
+            if _where(theirs) == _where(settings):
+                yield mount.path, theirs

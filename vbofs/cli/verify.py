@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import control, mounts
+from .. import control
 from ..config import Settings
 from ..errors import CacheUnwritable, VbofsError, VerifyMismatch
 from .chosen import Chosen
 from .local import local_floors
 from .meter import meter
-from .selection import Asked, selection_options
+from .selection import Asked, selection_options, sharing
 from .words import counted, size
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ async def _work(settings: Settings, asked: Asked) -> Findings:
             _audit(floors, cached, findings)
         except OSError as error:
             raise CacheUnwritable(f"the cache cannot be read: {error}") from error
-        _strike(settings, [file for file, _ in cached if file.name in findings.mismatched])
+        _tell_daemons(settings, [file for file, _ in cached if file.name in findings.mismatched])
     return findings
 
 
@@ -120,13 +120,12 @@ def _audit(floors: Floors, cached: list[tuple[Chosen, Coverage]], findings: Find
             findings.add(file, audit(floors.store.folder, coverage, step))
 
 
-def _strike(settings: Settings, wrong: list[Chosen]) -> None:
+def _tell_daemons(settings: Settings, wrong: list[Chosen]) -> None:
     """Tell the daemons: the kernel may keep pages of these files for them."""
-    if not wrong:
-        return
-    for mount in mounts.mounts():
-        for file in wrong if mount.is_ours else []:
+    for mountpoint, _ in sharing(settings) if wrong else ():
+        for file in wrong:
             try:
-                control.ask(mount.path, "strike", release=file.release, path=file.path)
-            except VbofsError:
-                break  # Another user's, dead, or of another dataset.
+                control.ask(mountpoint, "suspect", release=file.release, path=file.path)
+            except VbofsError as error:
+                click.echo(f"vbofs: {mountpoint}: {error}", err=True)
+                break

@@ -90,7 +90,7 @@ class Ahead:
             "prefetch_run": self.run,
             "prefetch_progress": self.progress,
             "prefetch_stop": self.stop,
-            "strike": self.strike,
+            "suspect": self.suspect,
         }
 
     async def origin(self) -> dict[str, Any]:
@@ -177,14 +177,14 @@ class Ahead:
 
     # --- what a command found out
 
-    async def strike(self, release: str, path: str) -> None:
+    async def suspect(self, release: str, path: str) -> None:
         """A command found that a file is not what was published, and dropped it.
 
         From now on neither the kernel's pages of it nor a proxy between are trusted.
         """
         blob = (await self._blobs(release)).get(path)
         if blob is not None:
-            self._fetcher.verifier.strike(blob)
+            self._fetcher.verifier.suspect(blob)
             log.error("%s is not as published, says vbofs verify; it is dropped", path)
 
 
