@@ -2,6 +2,7 @@
 # make test   every check and every test, real mounts included            .ci/run calls it
 # make test-site  nodes of a site in network namespaces, as root: what the origin sends, with and without caches
 # make bench  beside rclone and s3fs    make soak  half an hour of trouble    make chaos  to be watched
+# make test-allensdk  the real AllenSDK, in an environment of its own, on a mounted sample
 # make install, make uninstall   the command vbofs, in an environment of its own
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ HOME_OF_VBOFS ?= $(HOME)/.local/share/vbofs
 BIN ?= $(HOME)/.local/bin
 endif
 
-.PHONY: demo demo-stop test lint types unit test-site bench soak chaos format install uninstall packages test-packages clean
+.PHONY: demo demo-stop test test-site test-allensdk lint types unit bench soak chaos format install uninstall packages test-packages clean
 
 demo: $(VENV)/.demo
 	@$(VENV)/bin/vbofs demo start
@@ -37,6 +38,19 @@ unit: $(VENV)/.test test-packages
 
 test-site: $(VENV)/.test test-packages
 	$(VENV)/bin/python -m tests.site $(SITE)
+
+# AllenSDK wants numpy<1.24, hence Python 3.11 or older.
+ALLENSDK := .venv-allensdk
+ALLENSDK_PYTHON ?= $(PYTHON)
+
+test-allensdk: $(VENV)/.test test-packages $(ALLENSDK)/.installed
+	ALLENSDK_PYTHON=$(abspath $(ALLENSDK))/bin/python $(VENV)/bin/python -m pytest tests/allensdk/on_the_mount.py
+
+$(ALLENSDK)/.installed: tests/allensdk/constraints.txt
+	@echo "Installing AllenSDK into $(ALLENSDK), a minute or two …"
+	$(ALLENSDK_PYTHON) -m venv --clear $(ALLENSDK)
+	$(ALLENSDK)/bin/python -m pip --disable-pip-version-check -q install -c $< allensdk
+	@touch $@
 
 bench: $(VENV)/.test
 	$(VENV)/bin/python -m tests.benchmarks
@@ -85,4 +99,4 @@ test-packages:
 	@PYTHON="$(PYTHON)" sh .ci/packages test
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(ALLENSDK) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -83,6 +83,12 @@ class DaemonSilent(VbofsError):
     exit_status = 17
 
 
+class RecordRefused(VbofsError):
+    """What is read there cannot be recorded, or is not, or its record cannot be written."""
+
+    exit_status = 18
+
+
 # --- FUSE on this machine
 
 

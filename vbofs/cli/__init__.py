@@ -19,6 +19,7 @@ from ..errors import Refused, VbofsError
 
 VERBS = (
     *("mount", "umount", "releases", "find", "status", "doctor", "completion", "demo"),
+    *("diff", "urls", "record", "cite"),
     *("prefetch", "unpin", "evict", "cache", "verify", "export", "import"),
 )
 #: Modules that cannot have their verb's name.

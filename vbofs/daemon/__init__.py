@@ -25,12 +25,16 @@ from ..config import Settings
 from ..control import alone
 from ..control import server as control
 from ..dataset import Dataset
+from ..dataset.places import Places
 from ..errors import MountpointDenied, VbofsError
 from ..filesystem import Filesystem
 from ..metadata import Metadata
 from ..model import Blob
+from ..ownfiles import OwnFiles
+from ..xattrs import Xattrs
 from . import exporter
 from .ahead import Ahead
+from .recording import Recording
 from .sources import listings, sources
 from .tower import Tower
 
@@ -75,10 +79,24 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
             async with trio.open_nursery() as nursery:
                 remote.attend(nursery)
                 fetcher = Fetcher(nursery, store, remote.blocks, settings.connections, shares)
-                filesystem = Filesystem(dataset, store, fetcher, nursery, chase=settings.hdf5_chase)
-                ahead = Ahead(settings, dataset, store, fetcher, nursery)
+                filesystem = Filesystem(
+                    dataset,
+                    store,
+                    fetcher,
+                    nursery,
+                    chase=settings.hdf5_chase,
+                    own=OwnFiles(settings.mountpoint),
+                )
                 tower = Tower(
-                    settings, dataset, store, fetcher, filesystem, remote, exported, ahead
+                    settings=settings,
+                    dataset=dataset,
+                    store=store,
+                    fetcher=fetcher,
+                    filesystem=filesystem,
+                    sources=remote,
+                    exporter=exported,
+                    ahead=Ahead(settings, dataset, store, fetcher, nursery),
+                    recording=Recording(settings, Places(dataset), filesystem, nursery),
                 )
                 await _serve_kernel(tower, nursery, ready)
                 nursery.cancel_scope.cancel()  # Read-ahead has no one left to read for.
@@ -136,7 +154,7 @@ async def _serve_kernel(tower: Tower, nursery: trio.Nursery, ready: Callable[[st
     from ..fuse.operations import Operations
 
     settings = tower.settings
-    operations = Operations(tower.filesystem)
+    operations = Operations(tower.filesystem, Xattrs(settings, tower.recording.places, tower.store))
     mounting = session.mounted(
         operations,
         settings.mountpoint,
@@ -157,8 +175,14 @@ async def _attend(
     mountpoint = tower.settings.mountpoint
     await nursery.start(control.serve, mountpoint, tower.verbs())
     nursery.start_soon(tower.exporter.run, tower.status)
+    tower.recording.forget = mounted.forget
+    if tower.settings.record is not None:
+        await tower.recording.start(str(tower.settings.record))
     nursery.start_soon(_announce, mounted, tower, ready)
-    await mounted.serve()
+    try:
+        await mounted.serve()
+    finally:
+        await tower.recording.finish()
     systemd.notify("STOPPING=1")
     log.info("unmounted %s", mountpoint)
 

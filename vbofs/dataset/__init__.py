@@ -116,6 +116,11 @@ class Dataset:
         dataset._opened = True
         return dataset
 
+    @property
+    def project(self) -> str:
+        """The prefix that holds everything."""
+        return self._settings.project
+
     # --- which releases
 
     @property
@@ -135,6 +140,12 @@ class Dataset:
     def published(self) -> list[str]:
         """Every release that the bucket has a manifest for, good or not, shown or not."""
         return sorted((m.release for m in self.listing.manifests), key=semver.Version.parse)
+
+    @property
+    def newest(self) -> str:
+        """The highest release that has been published with a good manifest, shown or not."""
+        good = (m.release for m in self.listing.manifests if not m.flaw)
+        return max(good, key=semver.Version.parse, default="")
 
     def _check_selection(self) -> None:
         flaws = {m.release: m.flaw for m in self.listing.manifests if m.flaw}
@@ -297,6 +308,10 @@ class Dataset:
             manifest.file_id_column,
         )
 
+    async def manifest(self, release: str) -> Manifest:
+        """What *release* pins.  UnknownRelease, or a RemoteError if it is not kept."""
+        return await self._manifest(self._manifest_of(release))
+
     def _manifest_of(self, release: str) -> Document:
         """Shown or not: ``--release latest`` moves on, and the directory it showed first stays."""
         for document in self.listing.manifests:
@@ -306,6 +321,10 @@ class Dataset:
 
     async def manifest_bytes(self, release: str) -> bytes:
         """The manifest of *release*, byte for byte."""
+        return await self._body(self._manifest_of(release))
+
+    async def document(self, release: str) -> bytes:
+        """The manifest of *release*, as it was published."""
         return await self._body(self._manifest_of(release))
 
     async def _manifest(self, document: Document) -> Manifest:

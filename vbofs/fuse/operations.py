@@ -10,7 +10,7 @@ import errno
 import itertools
 import logging
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -23,12 +23,15 @@ from ..blocks.extents import BLOCK_SIZE
 from ..catalog.tree import Directory, File, Node, Symlink
 from ..errors import ReadOnly, VbofsError
 from ..filesystem import Filesystem
+from ..xattrs import Xattrs
 
 log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: The namespace of extended attributes that a user may read.
+USER = b"user."
 #: Seconds.  An immutable answer is true for ever; the kernel counts in jiffies, ten years fit.
 FOR_EVER = 10 * 365 * 86400.0
 #: Seconds, for names that a new release may change.
@@ -66,19 +69,16 @@ class _Listing:
 
 
 class Operations(pyfuse3.Operations):
-    """Answers for *filesystem*.  Files belong to whoever mounts.
-
-    ``getxattr`` is left out on purpose: once it exists, ``ls -l`` asks each file for its security
-    labels, and takes ten times as long.
-    """
+    """Answers for *filesystem*, and *xattrs* of its files.  Files belong to whoever mounts."""
 
     # The root is looked up as "." when the kernel exports the mount over NFS.
     supports_dot_lookup = False
     enable_writeback_cache = False
 
-    def __init__(self, filesystem: Filesystem) -> None:
+    def __init__(self, filesystem: Filesystem, xattrs: Xattrs) -> None:
         super().__init__()
         self._filesystem = filesystem
+        self._xattrs = xattrs
         self._owner = os.getuid(), os.getgid()
         self._listings: dict[int, _Listing] = {}
         # Of directories that cannot change: ten thousand who look at one hold one list.
@@ -107,7 +107,7 @@ class Operations(pyfuse3.Operations):
 
     @answers_with_errno
     async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
-        return self._filesystem.target(inode)
+        return await self._filesystem.target_for(inode, ctx.uid)
 
     @answers_with_errno
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
@@ -170,6 +170,27 @@ class Operations(pyfuse3.Operations):
         answer.f_files = files
         answer.f_namemax = 255
         return answer
+
+    # --- extended attributes
+
+    async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+        # ls -l asks each file for its security label and its ACL.  Of a device that answers "not
+        # supported", and not "this file has none", it remembers that, and asks no other file.
+        if not name.startswith(USER):
+            raise FUSEError(errno.EOPNOTSUPP)
+        return await self._xattr(inode, name)
+
+    @answers_with_errno
+    async def _xattr(self, inode: int, name: bytes) -> bytes:
+        node = self._filesystem.node(inode)
+        value = await self._xattrs.value(node.blob, name) if isinstance(node, File) else None
+        if value is None:
+            raise FUSEError(pyfuse3.ENOATTR)
+        return value
+
+    @answers_with_errno
+    async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
+        return self._xattrs.names if isinstance(self._filesystem.node(inode), File) else ()
 
     # --- attributes
 

@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyfuse3
@@ -54,6 +54,17 @@ class Session:
         facts = await trio.to_thread.run_sync(os.stat, self.mountpoint, abandon_on_cancel=True)
         if facts.st_ino == pyfuse3.ROOT_INODE:  # Else it is what lies under the mount.
             _tune(facts.st_dev)
+
+    async def forget(self, inodes: Iterable[int]) -> None:
+        """Have the kernel forget what it keeps of files, so that it asks for every byte again."""
+        # In a thread: it waits for pages that are just being read, which ``serve`` must answer.
+        await trio.to_thread.run_sync(_invalidate, list(inodes), abandon_on_cancel=True)
+
+
+def _invalidate(inodes: list[int]) -> None:
+    for inode in inodes:
+        with contextlib.suppress(OSError):  # It has forgotten that inode altogether.
+            pyfuse3.invalidate_inode(pyfuse3.InodeT(inode))
 
 
 def _tune(device: int) -> None:
