@@ -17,7 +17,7 @@ import click
 from .._version import __version__
 from ..errors import Refused, VbofsError
 
-VERBS = ("mount", "umount", "releases", "status", "demo")
+VERBS = ("mount", "umount", "releases", "status", "demo", "install", "uninstall", "service")
 
 
 class Verbs(click.Group):

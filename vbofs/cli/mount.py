@@ -19,8 +19,9 @@ from .options import dataset_options, settings_of
 @click.option("--foreground", is_flag=True, help="Stay, and log to the terminal or the journal.")
 @click.option("--allow-other", is_flag=True, default=None, help="Let other users read the mount.")
 @click.option("--log-file", metavar="FILE", help="Where the daemon logs.  [~/.local/state/vbofs]")
+@click.option("--fuse-fd", type=int, hidden=True, help="A /dev/fuse that is mounted already.")
 @click.option("-v", "--verbose", count=True, help="Log more; twice, everything.")
-def command(foreground: bool, verbose: int, **options: Any) -> None:
+def command(foreground: bool, verbose: int, fuse_fd: int | None, **options: Any) -> None:
     """Mount the dataset's releases at MOUNTPOINT (default ~/vbo) and return when they can be read.
 
     Every option but --foreground can also be set as a VBOFS_* variable (VBOFS_CACHE_DIR) or in the
@@ -29,6 +30,6 @@ def command(foreground: bool, verbose: int, **options: Any) -> None:
     settings = settings_of({**options, "verbose": verbose or None})
     from ..daemon.background import run
 
-    line = run(settings, foreground=foreground)
+    line = run(settings, foreground=foreground, channel=fuse_fd)
     if line:
         click.echo(line)

@@ -25,6 +25,8 @@ PROTOCOL = 1
 #: Seconds that one question may take; and one that looks at nothing but the daemon's memory.
 PATIENCE = 30.0
 STATUS_PATIENCE = 5.0
+#: XDG_RUNTIME_DIR of the daemons that systemd and mount(8) start, of a user of their own.
+SYSTEM_RUNTIME_DIR = Path("/run/vbofs-system")
 
 
 def runtime_dir() -> Path:
@@ -53,11 +55,21 @@ def socket_name(mountpoint: Path) -> str:
 def address(mountpoint: Path) -> Iterator[str]:
     """An address of any length: sun_path has room for 108 bytes, a directory's descriptor has
     room for all."""
-    folder = os.open(runtime_dir(), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    folder = os.open(_folder(mountpoint), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{folder}/{socket_name(mountpoint)}"
     finally:
         os.close(folder)
+
+
+def _folder(mountpoint: Path) -> Path:
+    """Where the socket lies: root also talks to the daemons of the system's own mounts."""
+    mine = runtime_dir()
+    if os.geteuid() == 0 and not (mine / socket_name(mountpoint)).exists():
+        system = SYSTEM_RUNTIME_DIR / "vbofs"
+        if (system / socket_name(mountpoint)).exists():
+            return system
+    return mine
 
 
 @contextlib.contextmanager

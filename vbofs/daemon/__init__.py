@@ -9,7 +9,7 @@ import contextlib
 import logging
 import resource
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,12 +36,18 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which listings are tried again: somebody waits for ``vbofs mount`` or ``ls``.
 LISTING_TIMEOUT = 10.0
+#: Seconds that the last readers of a service's mount get when it stops: a restart waits for them.
+LAST_READERS = 5.0
 #: Descriptors for other things than blobs: sockets, the session, the log.
 SPARE_DESCRIPTORS = 128
 
 
-async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
+async def serve(
+    settings: Settings, ready: Callable[[str], None], channel: int | None = None
+) -> None:
     """Mount, answer until unmounted, and leave nothing behind.  *ready* gets a line for the user.
+
+    *channel*: the descriptor of a /dev/fuse that somebody has mounted already (handover.py).
 
     Any error before *ready* leaves nothing mounted and no directory made.
     """
@@ -52,11 +58,12 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
             starting.close()
             ready(line)
 
-        await _serve(settings, answered)
+        await _serve(settings, answered, channel)
 
 
-async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
-    mounts.prepare(settings.mountpoint, allow_other=settings.allow_other)
+async def _serve(settings: Settings, ready: Callable[[str], None], channel: int | None) -> None:
+    if channel is None:
+        mounts.prepare(settings.mountpoint, allow_other=settings.allow_other)
     store = open_store(
         settings.cache_dir,
         settings.cache_size,
@@ -66,12 +73,12 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
     with _closing(_remote(settings)) as remote:
         retrying = Retrying(remote, settings.timeout)
         impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
-        dataset = await Dataset.open(impatient, settings)
+        dataset = await Dataset.open(impatient, settings, remembers=True)
         async with trio.open_nursery() as nursery:
             fetcher = Fetcher(nursery, store, retrying, settings.connections)
             filesystem = Filesystem(dataset, store, fetcher, nursery, chase=settings.hdf5_chase)
             tower = Tower(settings, dataset, store, fetcher, filesystem, [retrying, impatient])
-            await _serve_kernel(tower, nursery, ready)
+            await _serve_kernel(tower, nursery, ready, channel)
             nursery.cancel_scope.cancel()  # Read-ahead has no one left to read for.
 
 
@@ -84,42 +91,60 @@ async def catalogue(settings: Settings) -> AsyncIterator[Dataset]:
         yield await Dataset.open(impatient, settings)
 
 
-async def _serve_kernel(tower: Tower, nursery: trio.Nursery, ready: Callable[[str], None]) -> None:
+async def _serve_kernel(
+    tower: Tower, nursery: trio.Nursery, ready: Callable[[str], None], channel: int | None
+) -> None:
     # pyfuse3 loads libfuse, which only those who mount need to have.
     from ..fuse import session
     from ..fuse.operations import Operations
+    from ..fuse.pulse import Pulse
+    from .watchdog import Watchdog
 
     settings = tower.settings
-    operations = Operations(tower.filesystem)
+    period = systemd.watchdog_period()
+    pulse = Pulse() if period else None
+    operations = Operations(tower.filesystem, pulse)
     mounting = session.mounted(
         operations,
         settings.mountpoint,
         name=settings.dataset,
         allow_other=settings.allow_other,
+        channel=channel,
     )
-    with _directory_made(settings.mountpoint):
+    made = contextlib.nullcontext() if channel is not None else _directory_made(settings.mountpoint)
+    with made:
         async with mounting as mounted:
-            await _attend(mounted, tower, nursery, ready)
+
+            async def announce() -> None:
+                if not await _announce(mounted, tower, ready):
+                    return
+                if period and pulse:
+                    full = session.MOST_TASKS - session.LEAST_TASKS
+                    is_full = lambda: operations.under_way >= full  # noqa: E731
+                    await Watchdog(period, pulse, tower, is_full=is_full).watch()
+
+            await _attend(mounted, tower, nursery, announce)
 
 
 async def _attend(
-    mounted: Session, tower: Tower, nursery: trio.Nursery, ready: Callable[[str], None]
+    mounted: Session, tower: Tower, nursery: trio.Nursery, announce: Callable[[], Awaitable[None]]
 ) -> None:
     mountpoint = tower.settings.mountpoint
-    await nursery.start(_unmount_on_signal, mountpoint)
+    await nursery.start(_unmount_on_signal, mounted)
     await nursery.start(control.serve, mountpoint, tower.verbs())
-    nursery.start_soon(_announce, mounted, tower, ready)
+    nursery.start_soon(announce)
     await mounted.serve()
     systemd.notify("STOPPING=1")
     log.info("unmounted %s", mountpoint)
 
 
-async def _announce(mounted: Session, tower: Tower, ready: Callable[[str], None]) -> None:
+async def _announce(mounted: Session, tower: Tower, ready: Callable[[str], None]) -> bool:
+    """Say that the mount answers, once it does; False if it went before."""
     try:
         await mounted.answers()
     except OSError as error:  # Unmounted at once: ``serve`` is about to end.
         log.warning("the mount went before it answered: %s", error)
-        return
+        return False
     settings, releases = tower.settings, list(tower.dataset.releases)
     line = (
         f"{settings.dataset} is mounted on {settings.mountpoint}:"
@@ -128,20 +153,34 @@ async def _announce(mounted: Session, tower: Tower, ready: Callable[[str], None]
     log.info("%s", line)
     systemd.notify("READY=1", f"STATUS={line}")
     ready(line)
+    return True
 
 
 async def _unmount_on_signal(
-    mountpoint: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    mounted: Session, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """The first signal unmounts, lazily: names go at once, the daemon with its last reader."""
+    mountpoint = mounted.mountpoint
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
         async for number in signals:
             log.info("%s: unmounting %s", signal.Signals(number).name, mountpoint)
+            if mounted.is_handed_over:
+                await _end_handed_over(mounted)
+                return
             try:
                 await trio.to_thread.run_sync(lambda: mounts.unmount(mountpoint, lazy=True))
             except VbofsError as error:
                 log.warning("%s", error)
+
+
+async def _end_handed_over(mounted: Session) -> None:
+    """Unmounting is for whoever mounted.  If he has, its last readers get a while; if he has not,
+    nobody will come to it any more who could be answered."""
+    mount = mounts.mounted_at(mounted.mountpoint)
+    if mount is None or not mount.is_ours:
+        await trio.sleep(LAST_READERS)
+    mounted.end()
 
 
 @contextlib.contextmanager

@@ -21,6 +21,8 @@ from ..blocks.extents import BLOCK_SIZE
 from ..catalog.tree import Directory, File, Node
 from ..errors import ReadOnly, VbofsError
 from ..filesystem import Filesystem
+from . import pulse
+from .pulse import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ def answers_with_errno(
 
     @wraps(handler)
     async def guarded(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        self.under_way += 1
         try:
             return await handler(self, *args, **kwargs)
         except FUSEError:
@@ -51,6 +54,8 @@ def answers_with_errno(
             self.bugs += 1
             log.exception("%s: a bug; the caller sees EIO", handler.__name__)
             raise FUSEError(errno.EIO) from bug
+        finally:
+            self.under_way -= 1
 
     return guarded
 
@@ -66,20 +71,25 @@ class Operations(pyfuse3.Operations):
     supports_dot_lookup = False
     enable_writeback_cache = False
 
-    def __init__(self, filesystem: Filesystem) -> None:
+    def __init__(self, filesystem: Filesystem, pulse: Pulse | None = None) -> None:
         super().__init__()
         self._filesystem = filesystem
+        self._pulse = pulse
         self._owner = os.getuid(), os.getgid()
         self._listings: dict[int, tuple[list[tuple[bytes, Node]], bool]] = {}
         # Of files in releases, made once: ls asks for thousands of them, again and again.
         self._lasting: dict[int, EntryAttributes] = {}
         self._handles = itertools.count(1)
+        #: Answers that are being worked at.
+        self.under_way = 0
         self.bugs = 0
 
     # --- names
 
     @answers_with_errno
     async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        if self._pulse is not None and (parent_inode, name) == (pyfuse3.ROOT_INODE, pulse.NAME):
+            return self._pulse.entry(self._owner)
         lasting = self._filesystem.is_lasting(parent_inode)
         try:
             node = await self._filesystem.lookup(parent_inode, name)
@@ -91,6 +101,8 @@ class Operations(pyfuse3.Operations):
 
     @answers_with_errno
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+        if self._pulse is not None and inode == pulse.INODE:
+            return self._pulse.entry(self._owner)
         return self._entry(self._filesystem.node(inode), lasting=True)
 
     @answers_with_errno
@@ -127,6 +139,8 @@ class Operations(pyfuse3.Operations):
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         if flags & os.O_ACCMODE != os.O_RDONLY:
             raise ReadOnly("opened for writing")
+        if inode == pulse.INODE:
+            return FileInfo(fh=inode, direct_io=True)
         # Bytes never change, so the kernel may keep them from one open to the next.
         return FileInfo(fh=inode, keep_cache=self._filesystem.open(inode))
 
@@ -134,11 +148,14 @@ class Operations(pyfuse3.Operations):
     async def read(  # type: ignore[override]  # pyfuse3 takes any buffer, and says bytes.
         self, fh: int, off: int, size: int
     ) -> memoryview:
+        if self._pulse is not None and fh == pulse.INODE:
+            return self._pulse.read(off, size)
         return await self._filesystem.read(fh, off, size)
 
     @answers_with_errno
     async def release(self, fh: int) -> None:
-        self._filesystem.close(fh)
+        if fh != pulse.INODE:
+            self._filesystem.close(fh)
 
     @answers_with_errno
     async def flush(self, fh: int) -> None:
