@@ -22,7 +22,7 @@ from tests.mount.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Seconds: no command takes that long.
-PATIENCE = 120
+PATIENCE = 40
 CLONE_NEWNET = 0x40000000
 
 _BOOT = r"""
@@ -52,7 +52,7 @@ mount --make-rshared /
 # None of this machine's own services; what a test enables is all there is.
 rm -rf etc/init.d etc/systemd/system/*.wants/*
 export container=sandbox
-exec /lib/systemd/systemd --system --unit=multi-user.target --log-target=console --show-status=0
+exec /lib/systemd/systemd --system --unit=multi-user.target --log-target=journal --show-status=0
 """
 
 
@@ -71,6 +71,7 @@ class Sandbox:
         self._folder = folder
         self._own_network = own_network
         self._unshare: subprocess.Popen[bytes] | None = None
+        self._since = ""
         self.init = 0
 
     def boot(self) -> None:
@@ -107,7 +108,7 @@ class Sandbox:
 
     def stop(self) -> None:
         """End every process in it; its mounts and files go with them."""
-        if self._unshare is None:
+        if self._unshare is None or self._unshare.returncode is not None:
             return
         if self.init:
             os.kill(self.init, signal.SIGKILL)
@@ -134,14 +135,9 @@ class Sandbox:
         assert outcome.status == 0, f"{script}\n{outcome}\n{self.journal()}"
         return outcome.out.rstrip("\n")
 
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
-        """A command inside that the test goes on beside, and ends."""
-        return subprocess.Popen(
-            ["nsenter", "-t", str(self.init), "-a", "-r", "-w", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+    def beside(self, name: str, script: str) -> None:
+        """A script that goes on beside the test, as the unit *name*; it ends with the machine."""
+        self.sh(f"systemd-run -q --unit={name} sh -c {shlex.quote(script)}")
 
     def write(self, path: str, text: str) -> None:
         self.sh(f"mkdir -p {Path(path).parent}; printf %s {shlex.quote(text)} >{path}")
@@ -151,8 +147,14 @@ class Sandbox:
         return self.sh(f"systemctl show --value -p {field} {unit}")
 
     def journal(self) -> str:
-        """What the units said."""
-        return self.run("journalctl", "--no-pager", "-o", "cat", "-u", "vbofs*", "-u", "mnt*").out
+        """What the units of vbofs said, and systemd about them, since ``turn_page``."""
+        since = ["--since", f"@{self._since}"] if self._since else []
+        return self.run("journalctl", "--no-pager", "-o", "cat", "-u", "*vbo*", *since).out
+
+    def turn_page(self) -> None:
+        """What was said before is forgotten."""
+        self.run("journalctl", "--sync")
+        self._since = self.sh("date +%s.%N")
 
     # --- its network
 
