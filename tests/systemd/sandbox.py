@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ CLONE_NEWNET = 0x40000000
 
 _BOOT = r"""
 set -eu
-space=$1; shift
+space=$1 first=$2; shift 2
 mount -t tmpfs tmpfs "$space"
 mkdir "$space"/upper "$space"/work "$space"/root
 mount -t overlay overlay -o "lowerdir=/,upperdir=$space/upper,workdir=$space/work" "$space/root"
@@ -45,12 +45,13 @@ mount -t tmpfs tmpfs tmp
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mkdir -p .old
 pivot_root . .old
-umount -l .old
-# As systemd has it on a real machine; in a container it leaves that to others.
-mount --make-rshared /
 : >etc/fstab
 # None of this machine's own services; what a test enables is all there is.
 rm -rf etc/init.d etc/systemd/system/*.wants/*
+eval "$first"
+umount -l .old
+# As systemd has it on a real machine; in a container it leaves that to others.
+mount --make-rshared /
 export container=sandbox
 exec /lib/systemd/systemd --system --unit=multi-user.target --log-target=journal --show-status=0
 """
@@ -74,8 +75,9 @@ class Sandbox:
         self._since = ""
         self.init = 0
 
-    def boot(self) -> None:
-        """Return when systemd says that it is running."""
+    def boot(self, first: str = "") -> None:
+        """Return when systemd says that it is running.  *first* is a script that finds the machine
+        before its systemd starts, and this one's files in /.old."""
         space = self._folder / "space"
         space.mkdir(parents=True)
         kinds = ["--pid", "--fork", "--mount", "--cgroup", "--uts", "--ipc"]
@@ -85,7 +87,7 @@ class Sandbox:
         with (self._folder / "log").open("wb") as console:
             self._unshare = subprocess.Popen(
                 ["unshare", *kinds, "--propagation", "private"]
-                + ["bash", "-c", _BOOT, "boot", str(space), *places],
+                + ["bash", "-c", _BOOT, "boot", str(space), first, *places],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -142,6 +144,13 @@ class Sandbox:
     def write(self, path: str, text: str) -> None:
         self.sh(f"mkdir -p {Path(path).parent}; printf %s {shlex.quote(text)} >{path}")
 
+    def copy_out(self, path: str, target: Path) -> None:
+        """A directory of this machine, to *target* outside."""
+        target.mkdir()
+        inside = ["nsenter", "-t", str(self.init), "-a", "-r", "-w"]
+        packed = subprocess.run([*inside, "tar", "-C", path, "-cf", "-", "."], check=True, stdout=-1)
+        subprocess.run(["tar", "-C", target, "-xf", "-"], input=packed.stdout, check=True)
+
     def show(self, unit: str, field: str) -> str:
         """One property of a unit."""
         return self.sh(f"systemctl show --value -p {field} {unit}")
@@ -158,26 +167,21 @@ class Sandbox:
 
     # --- its network
 
-    @contextlib.contextmanager
-    def network(self) -> Iterator[Callable[[Callable[[], None]], None]]:
-        """``within(work)``: have *work* done in a thread that is in this machine's network."""
+    def in_network(self, work: Callable[[], None]) -> None:
+        """Have *work* done by a thread that is in this machine's network."""
+        failed: list[BaseException] = []
 
-        def within(work: Callable[[], None]) -> None:
-            failed: list[BaseException] = []
+        def enter() -> None:
+            try:
+                with open(f"/proc/{self.init}/ns/net") as place:
+                    libc = ctypes.CDLL(None, use_errno=True)
+                    assert libc.setns(place.fileno(), CLONE_NEWNET) == 0, ctypes.get_errno()
+                work()
+            except BaseException as error:
+                failed.append(error)
 
-            def enter() -> None:
-                try:
-                    with open(f"/proc/{self.init}/ns/net") as place:
-                        libc = ctypes.CDLL(None, use_errno=True)
-                        assert libc.setns(place.fileno(), CLONE_NEWNET) == 0, ctypes.get_errno()
-                    work()
-                except BaseException as error:
-                    failed.append(error)
-
-            thread = threading.Thread(target=enter)
-            thread.start()
-            thread.join()
-            if failed:
-                raise failed[0]
-
-        yield within
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join()
+        if failed:
+            raise failed[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -104,11 +105,11 @@ def _settings(source: str, mountpoint: str, options: dict[str, str], *, sloppy: 
         raise click.UsageError(f"unknown option {unknown[0]!r}; docs/settings.md has the keys")
     given = {
         # A comma ends an option, so releases are separated by colons.
-        key: value.replace(":", ",") if key == "release" else value or "yes"
+        key: value.replace(":", ",") if key == "release" else value or "1"
         for key, value in options.items()
         if key not in unknown
     }
-    given |= {"dataset": source, "mountpoint": mountpoint, "allow_other": "yes"}
+    given |= {"dataset": source, "mountpoint": mountpoint, "allow_other": "1"}
     given.setdefault("log_file", str(LOGS / f"{mountpoint.strip('/').replace('/', '-')}.log"))
     _enter_environment(given, config)
     return load({})
@@ -183,7 +184,8 @@ def main() -> None:
     except click.ClickException as error:
         status, said = USAGE, error.format_message()
     except SettingsInvalid as error:
-        status, said = USAGE, str(error)
+        # Where it stood is fstab, not the variable by which the daemon gets it.
+        status, said = USAGE, re.sub(r"\bVBOFS_([A-Z0-9_]+)", lambda m: m[1].lower(), str(error))
     except VbofsError as error:
         status, said = FAILED, str(error)
     except OSError as error:
