@@ -1,7 +1,8 @@
-"""A machine of its own with a real systemd as its first process, over a throw-away copy of this one.
+"""A machine of its own with a real systemd as its first process, over a copy of this one.
 
-Namespaces for processes, mounts, control groups, names and, if asked, the network; the root is an
-overlay, so nothing that happens inside reaches the files outside.  ``/run`` and ``/tmp`` are fresh.
+Namespaces for processes, mounts, control groups, names and, if asked, the network; the root is a
+throw-away overlay, so nothing that happens inside reaches the files outside.  ``/run`` and ``/tmp``
+are fresh.
 """
 
 from __future__ import annotations
@@ -86,8 +87,10 @@ class Sandbox:
         places = sorted({str(ROOT), sys.prefix, sys.base_prefix})
         with (self._folder / "log").open("wb") as console:
             self._unshare = subprocess.Popen(
-                ["unshare", *kinds, "--propagation", "private"]
-                + ["bash", "-c", _BOOT, "boot", str(space), first, *places],
+                [
+                    *("unshare", *kinds, "--propagation", "private"),
+                    *("bash", "-c", _BOOT, "boot", str(space), first, *places),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -148,7 +151,9 @@ class Sandbox:
         """A directory of this machine, to *target* outside."""
         target.mkdir()
         inside = ["nsenter", "-t", str(self.init), "-a", "-r", "-w"]
-        packed = subprocess.run([*inside, "tar", "-C", path, "-cf", "-", "."], check=True, stdout=-1)
+        packed = subprocess.run(
+            [*inside, "tar", "-C", path, "-cf", "-", "."], check=True, stdout=-1
+        )
         subprocess.run(["tar", "-C", target, "-xf", "-"], input=packed.stdout, check=True)
 
     def show(self, unit: str, field: str) -> str:
