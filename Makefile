@@ -1,20 +1,21 @@
 # make demo   the program over a sample release, on this machine alone    make demo-stop undoes it
 # make test   every check and every test, real mounts included            .ci/run calls it
 # make bench  beside rclone and s3fs    make soak  half an hour of trouble    make chaos  to be watched
-# make install, make uninstall   the command vbofs, in an environment of its own
+# make install, make uninstall   the command, units, mount helper, manual page and completions
+# make deb    a Debian package    make test-deb  installs and removes it    make test-systemd  boots
 
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check -q
 ifeq ($(shell id -u),0)
 HOME_OF_VBOFS ?= /opt/vbofs
-BIN ?= /usr/local/bin
+PREFIX ?= /usr/local
 else
 HOME_OF_VBOFS ?= $(HOME)/.local/share/vbofs
-BIN ?= $(HOME)/.local/bin
+PREFIX ?= $(HOME)/.local
 endif
 
-.PHONY: demo demo-stop test lint types unit bench soak chaos format install uninstall packages test-packages clean
+.PHONY: demo demo-stop test lint types unit test-systemd test-deb deb bench soak chaos format install uninstall packages test-packages clean
 
 demo: $(VENV)/.demo
 	@$(VENV)/bin/vbofs demo start
@@ -33,6 +34,16 @@ types: $(VENV)/.test
 
 unit: $(VENV)/.test test-packages
 	$(VENV)/bin/python -m pytest
+
+# Under a real systemd, booted in namespaces over a copy of this machine: needs root.
+test-systemd: $(VENV)/.test test-packages
+	RUN_SYSTEMD_TESTS=1 $(VENV)/bin/python -m pytest tests/systemd tests/test_install.py
+
+deb:
+	@sh packaging/deb/build
+
+test-deb: $(VENV)/.test test-packages
+	RUN_DEB_TEST=1 $(VENV)/bin/python -m pytest tests/systemd/test_packaged_deb.py
 
 bench: $(VENV)/.test
 	$(VENV)/bin/python -m tests.benchmarks
@@ -65,13 +76,11 @@ $(VENV)/.test: pyproject.toml | $(VENV)/bin/python packages
 install: packages
 	$(PYTHON) -m venv $(HOME_OF_VBOFS)
 	$(HOME_OF_VBOFS)/bin/python -m pip --disable-pip-version-check -q install .
-	mkdir -p $(BIN)
-	ln -sf $(HOME_OF_VBOFS)/bin/vbofs $(BIN)/vbofs
-	@echo "Installed $(BIN)/vbofs; now: vbofs mount ~/vbo"
+	@$(HOME_OF_VBOFS)/bin/vbofs install --prefix $(PREFIX)
 
 uninstall:
-	rm -rf $(HOME_OF_VBOFS) $(BIN)/vbofs
-	@echo "vbofs is gone; its cache, if you want that gone too: ~/.cache/vbofs"
+	@$(HOME_OF_VBOFS)/bin/vbofs uninstall --prefix $(PREFIX)
+	rm -rf $(HOME_OF_VBOFS)
 
 # What the system must have, found out by looking for the thing and not for Debian's name of it.
 packages:

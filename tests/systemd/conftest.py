@@ -42,10 +42,20 @@ def _why_not() -> str:
 WHY_NOT = _why_not()
 
 
+def _skipped(item: pytest.Item) -> str:
+    """Why *item* is left out; "" if it is not."""
+    if "deb" in item.path.name and not os.environ.get("RUN_DEB_TEST"):
+        return "make test-deb runs it: building the package takes a minute"
+    everyday = item.get_closest_marker("everyday") or "deb" in item.path.name
+    if not (everyday or os.environ.get("RUN_SYSTEMD_TESTS")):
+        return "make test-systemd runs it"
+    return WHY_NOT
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
-        if WHY_NOT and HERE in item.path.parents and "sandboxed" in item.path.name:
-            item.add_marker(pytest.mark.skip(reason=WHY_NOT))
+        if HERE in item.path.parents and (reason := _skipped(item)):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 class Machine(Sandbox):

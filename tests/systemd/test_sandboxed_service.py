@@ -31,6 +31,7 @@ def is_back(machine, pid):
     )
 
 
+@pytest.mark.everyday
 def test_start_returns_when_everybody_can_read_and_stop_leaves_nothing(one):
     assert one.sh(f"setpriv --reuid=65534 --clear-groups wc -c <{PATH}") == str(SIZE)
     assert one.sh(f"ps -o user= -p {one.pid(UNIT)}") == "vbofs"
@@ -75,6 +76,7 @@ def test_reload_looks_for_new_releases_and_disturbs_no_reader(one, published):
     assert one.pid(UNIT) == pid
 
 
+@pytest.mark.everyday
 def test_a_killed_daemon_is_back_with_its_mount(one):
     pid = one.pid(UNIT)
     one.sh(f"kill -9 {pid}")

@@ -19,8 +19,8 @@ import click
 
 from ..errors import InstallFailed, NeedsRoot
 
-#: mount(8) looks here and nowhere else.
-MOUNT_COMMAND = Path("/sbin/mount.vbofs")
+#: mount(8) looks in the first and nowhere else; a package names where that link of Debian's leads.
+MOUNT_COMMAND, PACKAGED_COMMAND = Path("/sbin/mount.vbofs"), Path("/usr/sbin/mount.vbofs")
 SYSTEM_PREFIX = Path("/usr/local")
 
 
@@ -151,7 +151,8 @@ def _system_pieces(place: Place) -> Iterator[Piece]:
     }.items():
         yield Piece(path, _source(place, name))
     yield Piece(lib / "vbofs/read-ahead", _source(place, "read-ahead"), mode=0o755)
-    yield Piece(MOUNT_COMMAND, target=place.environment / "bin/mount.vbofs")
+    command = MOUNT_COMMAND if place.is_live else PACKAGED_COMMAND
+    yield Piece(command, target=place.environment / "bin/mount.vbofs")
 
 
 def _user_pieces(place: Place) -> Iterator[Piece]:
