@@ -79,7 +79,7 @@ install: packages
 	@$(HOME_OF_VBOFS)/bin/vbofs install --prefix $(PREFIX)
 
 uninstall:
-	@$(HOME_OF_VBOFS)/bin/vbofs uninstall --prefix $(PREFIX)
+	@[ ! -x $(HOME_OF_VBOFS)/bin/vbofs ] || $(HOME_OF_VBOFS)/bin/vbofs uninstall --prefix $(PREFIX)
 	rm -rf $(HOME_OF_VBOFS)
 
 # What the system must have, found out by looking for the thing and not for Debian's name of it.

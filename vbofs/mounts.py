@@ -44,7 +44,7 @@ class Mount(NamedTuple):
     path: Path
     fstype: str
     source: str
-    device: int
+    device: int = 0
 
     @property
     def is_ours(self) -> bool:

@@ -34,7 +34,7 @@ _THEIR_SWITCHES = (
     *("auto", "fail", "user", "users", "owner", "group", "suid", "dev", "exec"),
     *("atime", "diratime", "relatime", "strictatime", "lazytime"),
 )
-_THEIR_PREFIXES = ("x-", "X-", "comment=")
+_THEIR_PREFIXES = ("x-", "X-", "comment=", "user=")
 
 
 @click.command()
