@@ -43,6 +43,9 @@ mount -t proc proc proc
 mount -t sysfs sysfs sys
 mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs tmp
+# As udev makes it; the one outside stays as it is.
+mknod -m 666 run/fuse c 10 229
+mount --bind run/fuse dev/fuse
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mkdir -p .old
 pivot_root . .old
