@@ -145,7 +145,7 @@ async def test_a_thread_that_goes_on_after_cancellation_finds_nobody_and_harms_n
         await wait_all_tasks_blocked()
         mount.cancel_scope.cancel()
     for at in range(0, SIZE, BLOCK_SIZE):
-        sinks[0].get_buffer()[:] = content[at : at + BLOCK_SIZE]
+        sinks[0].get_buffer()[:BLOCK_SIZE] = content[at : at + BLOCK_SIZE]
         sinks[0].buffer_updated(BLOCK_SIZE)
     await wait_all_tasks_blocked()
     assert await is_empty(fetcher)

@@ -59,7 +59,13 @@ def test_an_option_that_was_not_given_and_an_empty_variable_say_nothing(write):
 
 
 def test_every_setting_has_its_variable():
-    texts = {"verbose": "2", "cache_size": "1G", "keep_free": "10G", "release": "v1.0.0"}
+    texts = {
+        "verbose": "2",
+        "cache_size": "1G",
+        "keep_free": "10G",
+        "release": "v1.0.0",
+        "memory": "1G",
+    }
     texts |= {"connections": "7", "timeout": "1.5", "refresh_interval": "0"}
     texts |= {"dataset": "visual-behavior-neuropixels", "endpoint_url": "http://127.0.0.1:1"}
     texts |= {"cache_dir": "cache", "log_file": "log"}  # Not in the mountpoint.
@@ -175,6 +181,7 @@ WRONG = {
     "release": ["1.0", "v1", "newest", "1.0.0/..", "01.0.0", "1.0.0\n2.0.0"],
     "cache_size": ["lots", "-1", "1X", "1.5.5G", "1 000", "9" * 400, "nan", "0x10"],
     "keep_free": ["lots", "-1"],
+    "memory": ["lots", "-1", "127M", "0"],
     "connections": ["0", "257", "-1", "1.5", "many"],
     "timeout": ["0", "-1", "soon", "nan"],
     "refresh_interval": ["-1", "often", "nan"],

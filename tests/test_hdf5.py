@@ -89,7 +89,7 @@ def test_what_is_hdf5_is_told_by_its_first_block():
 
 def test_opening_asks_for_head_and_tail_once():
     chase = Chase(SIZE)
-    assert chase.opening() == [Extent(0, BLOCK_SIZE), Extent(SIZE - BLOCK_SIZE, SIZE)]
+    assert chase.opening() == [Extent(0, BLOCK_SIZE), Extent(SIZE - 4 * BLOCK_SIZE, SIZE)]
     assert chase.opening() == []
 
 
@@ -198,13 +198,38 @@ def test_a_string_is_followed_into_the_heap_that_holds_it():
     }
     file = File(pieces)
     assert blocks(file.feed(0)) == [5]
-    assert sorted(set(blocks(file.feed(5)))) == [20, 21, 22]
+    assert sorted(set(blocks(file.feed(5)))) == [20, 21, 22, 23, 24]
 
 
-def test_a_chunked_array_is_followed_to_its_index_only():
+def chunk_tree(level, *children):
+    """A node of the chunk tree of an array of two dimensions, with keys of 32 bytes."""
+    entries = b"".join(bytes(32) + struct.pack("<Q", child) for child in children)
+    return struct.pack("<4sBBHQQ", b"TREE", 1, level, len(children), NOWHERE, NOWHERE) + entries
+
+
+def test_a_chunked_array_is_followed_through_the_tree_of_its_chunks_and_not_to_them():
     chunked = 0x08, struct.pack("<BBBQIII", 3, 2, 3, AT[7], 10, 10, 8)
-    file = File({0: superblock(1024), 1024: header(chunked)})
+    pieces = {
+        0: superblock(1024),
+        1024: header(chunked),
+        AT[7]: chunk_tree(1, AT[20], AT[30]),
+        AT[20]: chunk_tree(0, AT[40], AT[41]),
+        AT[30]: chunk_tree(0, AT[42]),
+    }
+    file = File(pieces)
     assert blocks(file.feed(0)) == [7]
+    assert blocks(file.feed(7)) == [20, 30]
+    assert blocks(file.feed(20)) == blocks(file.feed(30)) == []
+    assert file.chase.finished
+
+
+@pytest.mark.parametrize("dimensions", [0, 1, 200, 255])
+def test_a_chunk_tree_that_lies_about_its_dimensions_costs_nothing(dimensions):
+    chunked = 0x08, struct.pack("<BBBQIII", 3, 2, dimensions, AT[7], 10, 10, 8)
+    node = struct.pack("<4sBBHQQ", b"TREE", 1, 1, 65535, NOWHERE, NOWHERE).ljust(40_000, b"\7")
+    file = File({0: superblock(1024), 1024: header(chunked), AT[7]: node})
+    file.feed(0)
+    assert file.feed(7) == []
     assert file.chase.finished
 
 
@@ -240,9 +265,9 @@ def test_the_budget_is_the_end():
 def test_a_chase_shows_its_state():
     file = File({0: superblock(AT[1])})
     file.feed(0)
-    assert repr(file.chase) == "<Chase 2 found, 1 waiting, 131072 bytes asked>"
+    assert repr(file.chase) == "<Chase 2 found, 1 waiting, 65536 bytes asked>"
     file.feed(1)
-    assert repr(file.chase) == "<Chase 2 found, finished, 131072 bytes asked>"
+    assert repr(file.chase) == "<Chase 2 found, finished, 65536 bytes asked>"
 
 
 # --- items of a fractal heap

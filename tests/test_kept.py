@@ -114,3 +114,11 @@ def test_a_reader_sees_the_old_value_or_the_new_one_and_nothing_between(path):
     for writer in writers:
         writer.join()
     assert os.listdir(path.parent) == ["value"]
+
+
+def test_a_file_that_is_too_large_to_be_ours_is_not_read(path):
+    Kept(path, bytes).save(b"x" * 1000)
+    assert Kept(path, bytes, largest=2000).load() == b"x" * 1000
+    assert Kept(path, bytes, largest=1000).load() is None
+    os.truncate(path, 1 << 40)
+    assert Kept(path, bytes).load() is None

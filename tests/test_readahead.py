@@ -133,3 +133,50 @@ def test_inside_a_known_array_it_is_bold_and_ends_with_the_array():
     assert max(extent.stop for extent in asked) == array.stop
     assert asked[0].start == array.start + 2 * PIECE
     assert calls <= 5
+
+
+def read_through(policy, array, *, overrun=0, following=None):
+    """Read all of *array*, and as the kernel does on its own account *overrun* bytes beyond it."""
+    asked = []
+    for at in range(array.start, array.stop + overrun, PIECE):
+        read = Extent(at, min(at + PIECE, array.stop + overrun))
+        extent = policy.observe(read, array if read.stop <= array.stop else following)
+        if extent.size:
+            asked.append(extent)
+    return asked
+
+
+def arrays(count, size=15_000_000):
+    """So many arrays, one after the other, with a block of metadata between them."""
+    return [
+        Extent(n * (size + 64 * KIB), n * (size + 64 * KIB) + size) for n in range(1, count + 1)
+    ]
+
+
+def test_the_kernel_running_into_the_next_array_has_nothing_of_it_fetched():
+    first, following = arrays(2)
+    asked = read_through(ReadAhead(SIZE), first, overrun=MIB, following=following)
+    assert max(extent.stop for extent in asked) == first.stop
+
+
+def test_a_reader_who_goes_on_into_the_next_array_is_served_there_to_its_end():
+    policy, (first, following) = ReadAhead(SIZE), arrays(2)
+    read_through(policy, first)
+    asked = read_through(policy, following)
+    assert asked[0].start > following.start
+    assert max(extent.stop for extent in asked) == following.stop
+
+
+def test_who_has_read_some_arrays_whole_gets_the_next_as_well_but_no_more_than_he_read():
+    policy, some = ReadAhead(SIZE), arrays(3)
+    for array in some[:2]:
+        assert all(extent.stop <= array.stop for extent in read_through(policy, array))
+    asked = read_through(policy, some[2])
+    beyond = max(extent.stop for extent in asked) - some[2].stop
+    assert 8 * MIB < beyond <= sum(array.size for array in some)
+
+
+def test_small_arrays_read_whole_show_nothing():
+    policy, some = ReadAhead(SIZE), arrays(20, size=MIB)
+    for array in some:
+        assert all(extent.stop <= array.stop for extent in read_through(policy, array))

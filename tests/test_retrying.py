@@ -92,6 +92,28 @@ async def test_the_deadline_is_kept_and_the_last_error_is_the_one(
     assert len(remote.fetched) > 1
 
 
+async def test_an_answer_that_breaks_off_late_is_tried_again_for_as_long_as_any(
+    remote, blob, autojump_clock
+):
+    remote.hold(at=500)
+    begun = trio.current_time()
+
+    async def break_off():
+        await trio.sleep(100)
+        remote.failures.extend((0, RemoteError("again")) for _ in range(1000))
+        remote.store.fetch = broken
+        remote.let_go()
+
+    async def broken(*what):
+        raise RemoteError("broken off")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(break_off)
+        with pytest.raises(RemoteError, match="again"):
+            await fetch(Retrying(remote, 60), blob)
+    assert 150 < trio.current_time() - begun < 160
+
+
 async def test_a_clock_that_jitter_cannot_stretch(remote, blob, autojump_clock):
     """No wait is longer than the longest, and there are enough attempts for the time there is."""
     remote.failures.extend((0, RemoteError("again")) for _ in range(1000))

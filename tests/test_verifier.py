@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tests.conftest import contents
@@ -101,3 +102,22 @@ async def test_a_block_damaged_on_disk_is_no_lie_of_the_publisher(
     await rest()
     assert fetcher.verifier.statistics().mismatched == 0
     assert store.file(blob).verified
+
+
+async def test_readers_who_never_rest_delay_a_verdict_and_do_not_prevent_it(
+    fetcher, store, reader_of, put, autojump_clock, nursery
+):
+    blob, _ = put(SIZE)
+    other, _ = put(SIZE, "other")
+    reader = reader_of(other)
+
+    async def never_rest():
+        while True:
+            await reader.read(0, 10)
+            await trio.sleep(0.3)
+
+    nursery.start_soon(never_rest)
+    await reader_of(blob).read(0, SIZE)
+    with trio.fail_after(60):
+        while not store.file(blob).verified:
+            await trio.sleep(1)

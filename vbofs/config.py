@@ -66,11 +66,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache_size: int | None = None
     #: Bytes of the disk that the cache leaves free; None: a twentieth.
     keep_free: int | None = None
+    #: Bytes that the daemon may take, whatever its readers do; below 128 MB it has no room to work.
+    memory: Annotated[int, msgspec.Meta(ge=128_000_000)] = 256_000_000
     allow_other: bool = False
     log_file: Path | None = None
     verbose: Annotated[int, msgspec.Meta(ge=0)] = 0
     #: Requests under way at once.
-    connections: Annotated[int, msgspec.Meta(ge=1, le=256)] = 32
+    connections: Annotated[int, msgspec.Meta(ge=1, le=256)] = 64
     #: Seconds for which a request is tried again before its reader gets EIO.
     timeout: Positive = 60.0
     #: Fetch the metadata of HDF5 files ahead of whoever follows their pointers.
@@ -144,7 +146,7 @@ def _suggestion(word: str, known: Iterable[str]) -> str:
 def _checked(label: str, name: str, value: object) -> object:
     """*value* as field *name* wants it; strings are parsed, for a variable has nothing else."""
     try:
-        if name in ("cache_size", "keep_free"):
+        if name in ("cache_size", "keep_free", "memory"):
             value = parse_size(value)
         elif name == "release":
             value = _release_names(value)

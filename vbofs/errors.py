@@ -172,12 +172,14 @@ class WrongRegion(RemoteError):
 class EndpointDown(RemoteError):
     """Nothing answers at the endpoint's address."""
 
+    errno = errno.ENETUNREACH
     exit_status = 33
 
 
 class NetworkUnreachable(RemoteError):
     """There is no way to the endpoint: no name service, no route."""
 
+    errno = errno.ENETUNREACH
     exit_status = 34
 
 
@@ -204,6 +206,7 @@ class WrongResponse(RemoteError):
 class Offline(RemoteError):
     """Asked for something that is not kept on disk, while told to stay off the network."""
 
+    errno = errno.ENETUNREACH
     exit_status = 39
     level = logging.INFO
     retryable = False

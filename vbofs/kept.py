@@ -22,12 +22,21 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: Bytes; the largest document that we keep has half of that.  A file that has more is not ours.
+LARGEST = 256 << 20
+
 
 class Kept(Generic[T]):
-    """The value of type *shape* in the file *path*, written in format number *form*."""
+    """The value of type *shape* in the file *path*, written in format number *form*.
 
-    def __init__(self, path: Path, shape: type[T], *, form: int = 1) -> None:
+    A file of more than *largest* bytes is not read.
+    """
+
+    def __init__(
+        self, path: Path, shape: type[T], *, form: int = 1, largest: int = LARGEST
+    ) -> None:
         self._path = path
+        self._largest = largest
         self._shape = shape
         self._form = form
 
@@ -37,7 +46,7 @@ class Kept(Generic[T]):
     def load(self) -> T | None:
         """The value, or None where there is none that can be trusted."""
         try:
-            head, _, body = self._path.read_bytes().partition(b"\n")
+            head, _, body = self._read().partition(b"\n")
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -49,6 +58,12 @@ class Kept(Generic[T]):
         with contextlib.suppress(msgspec.DecodeError, RecursionError):
             return msgspec.msgpack.decode(body, type=self._shape)
         return None
+
+    def _read(self) -> bytes:
+        with self._path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size > self._largest:
+                return b""
+            return file.read(self._largest)
 
     def save(self, value: T) -> None:
         """Keep *value*.  A disk that refuses costs the keeping, never the mount."""

@@ -25,13 +25,13 @@ RELEASE = "1.0.0"
 URL = f"https://{BUCKET}.s3.us-west-2.amazonaws.com"
 FOLDER = "behavior_ophys_benchmarks"
 #: Another number, and every corpus is made anew.
-GENERATION = 2
+GENERATION = 3
 #: As many names as release 1.1.0 has.
 MANY = {"behavior_sessions": 4079, "behavior_ophys_experiments": 1936}
 
 MiB = 1 << 20
 PARTS = 16
-#: Bytes of a random file: "full" is issue 3's, "small" tries the harness, "tiny" tests it.
+#: Bytes of a random file: "full" is what is reported, "small" tries the harness, "tiny" tests it.
 BIG = {"full": 1_000_000_000, "small": 128 * MiB, "tiny": 4 * MiB}
 #: Sixteen readers of it read 4 GB.
 SHARED = {"full": 250_000_000, "small": 32 * MiB, "tiny": 2 * MiB}

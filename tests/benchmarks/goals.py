@@ -1,4 +1,4 @@
-"""What the benchmark must show (issue 3, section 3): each line of that table, judged by figures.
+"""What the benchmark must show: each line of that table, judged by figures.
 
 Ratios of medians of one run. A line whose rows were not measured in this run is left out.
 """

@@ -18,8 +18,8 @@ from typing import Any
 #: By name: samples of running, cells, frames, frame rate, (images, rows, columns).
 SHAPES: dict[str, tuple[int, int, int, float, tuple[int, int, int]]] = {
     "nwb60.nwb": (100_000, 24, 28_000, 31.0, (8, 400, 640)),
-    "nwb300.nwb": (400_000, 40, 48_200, 11.0, (8, 1200, 2160)),
-    "nwb1400.nwb": (540_000, 247, 140_000, 31.0, (8, 1200, 2160)),
+    "nwb300.nwb": (135_000, 40, 48_200, 11.0, (8, 1200, 2160)),
+    "nwb1400.nwb": (270_000, 247, 140_000, 31.0, (8, 1200, 2160)),
 }
 #: A tenth of each, with as many datasets.
 SMALL: dict[str, tuple[int, int, int, float, tuple[int, int, int]]] = {
@@ -78,7 +78,7 @@ def _recording(name: str, shape: Any) -> Any:
 def _add_eyes(file: Any, signals: Any) -> None:
     from vbofs.demo.behavior import module, series
 
-    count = signals.shape.samples // 2
+    count = 2 * signals.shape.samples
     eyes = module(file, "eye_tracking", "Ellipses fitted to eye, pupil and reflection")
     clock = series("clock", signals.noise(count, 1.0), "s", times=signals.clock(count, 30.0))
     eyes.add(clock)

@@ -112,3 +112,29 @@ async def test_a_connection_that_the_kernel_aborts_is_the_end_and_no_bug(monkeyp
 
     monkeypatch.setattr("pyfuse3.main", aborted)
     await Session(tmp_path).serve()
+
+
+SIGNALLED = """
+import os, signal
+import pyfuse3
+
+init = pyfuse3.init
+
+def init_and_be_told(*words):
+    init(*words)
+    os.kill(os.getpid(), signal.{name})
+
+pyfuse3.init = init_and_be_told
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_signal_in_the_instant_in_which_the_mount_is_made_leaves_nothing(at_s3, published, name):
+    published.release("1.0.0", {"behavior_sessions/one.nwb": 1000})
+    (at_s3.root / "sitecustomize.py").write_text(SIGNALLED.format(name=name))
+    at_s3.expect(r"WARNING .*the mount went before it answered")
+    at_s3.run("mount", PYTHONPATH=str(at_s3.root))
+    eventually(lambda: not at_s3.processes(), what="the end of the daemon")
+    assert at_s3.mounts() == []
+    assert f"{name}: unmounting" in at_s3.log()
+    at_s3.mount().umount()

@@ -21,7 +21,7 @@ AFTERMATH = 1.0
 EIO, GONE = errno.EIO, (errno.ENOTCONN, errno.ECONNABORTED)
 #: What programs get to see, by cause. 0: their words named no number.
 EXCUSES: dict[str, tuple[int, ...]] = {
-    "server down": (EIO, 0),
+    "server down": (EIO, errno.ENETUNREACH, 0),
     "refusal for good": (EIO, errno.EACCES, 0),
     "daemon killed": (*GONE, errno.ENOENT, EIO, 0),
     "daemon terminated": (errno.ENOENT, *GONE, 0),

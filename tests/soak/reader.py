@@ -63,7 +63,7 @@ class Reader:
         try:
             return work(*words)
         except OSError as error:
-            counts = error.errno in (errno.EIO, errno.EACCES)
+            counts = error.errno in (errno.EIO, errno.EACCES, errno.ENETUNREACH)
             raise
         finally:
             took = time.monotonic() - begun

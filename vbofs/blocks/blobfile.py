@@ -26,7 +26,7 @@ import os
 import secrets
 import struct
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import xxhash
@@ -44,6 +44,8 @@ STAMP_OFFSET = 56
 HEADER_SIZE = 64
 VERIFIED = b"verified"
 SLOT_SIZE = 8
+#: Slots looked at in one go: a terabyte's map is 64 MB, and many times that as Python's numbers.
+SLOTS_AT_ONCE = 512
 #: Seconds between two stamps of a blob in use, for those who evict in another process.
 STAMP_INTERVAL = 300.0
 
@@ -63,16 +65,34 @@ class BlobFile:
         self, path: Path, blob: Blob, note_damage: Callable[[int], None] = lambda blocks: None
     ) -> None:
         self.blob = blob
+        self._path = path
         self.opened_at = time.time()
         #: When each part was used last, in seconds since 1970, as far as this object knows.
         self.used_at: dict[int, float] = {}
         self._note_damage = note_damage
         self._stamped_at = 0.0
+        #: Its disk gives no right bytes and takes no word of that: it is not to be asked again.
+        self.failed = False
+        self._gap = 0  # Some block that was missing when somebody last looked for one.
         self._map = self._data = -1
-        self._map = _open_map(path.with_name(path.name + ".map"), blob)
-        self._data = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if os.fstat(self._data).st_size != blob.size:
-            os.ftruncate(self._data, blob.size)
+        map_path = path.with_name(path.name + ".map")
+        try:
+            self._map = _open_map(map_path, blob)
+            self._data = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if os.fstat(self._data).st_size != blob.size:
+                os.ftruncate(self._data, blob.size)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            self._open_read_only(path, map_path)
+
+    def _open_read_only(self, path: Path, map_path: Path) -> None:
+        """What is here can still be read.  OSError: nothing is."""
+        self.__del__()
+        self._map = os.open(map_path, os.O_RDONLY | os.O_CLOEXEC)
+        if os.pread(self._map, STAMP_OFFSET, 0) != _header(self.blob):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(map_path))
+        self._data = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def __del__(self) -> None:
         # A worker thread may outlive the store's interest in this file; whoever lets go last
@@ -80,6 +100,7 @@ class BlobFile:
         for fd in (self._map, self._data):
             if fd >= 0:
                 os.close(fd)
+        self._map = self._data = -1
 
     def __repr__(self) -> str:
         return f"<BlobFile {self.blob.version.key} {self.blob.ident}>"
@@ -107,33 +128,70 @@ class BlobFile:
             view = memoryview(b"")
         damaged = [b for n, b in enumerate(blocks) if not _is_sound(view, n, marks[n])]
         if damaged:
-            log.info("%r: blocks %s are not what was written; fetched again", self, damaged)
-            self._note_damage(len(damaged))
-            with contextlib.suppress(OSError):
-                self.forget(damaged)
+            self._quarantine(damaged, blocks, view, marks)
             return None
         return view[extent.start - whole.start : extent.stop - whole.start]
 
+    def _quarantine(
+        self, damaged: list[int], blocks: range, view: memoryview, marks: tuple[int, ...]
+    ) -> None:
+        """Make misses of *damaged*, and say of each what was found and where: whoever looks for a
+        bad disk needs its place, not its bytes."""
+        for block in damaged:
+            nth = block - blocks.start
+            log.info(
+                "%s: block %d at byte %d of %s is not what was written: xxh3 %016x, not %016x;"
+                " it is fetched again",
+                self.blob.version.key,
+                block,
+                block * BLOCK_SIZE,
+                self._path,
+                _mark(_nth(view, nth)),
+                marks[nth],
+            )
+        self._note_damage(len(damaged))
+        try:
+            self.forget(damaged)
+        except OSError:
+            self.failed = True  # Or it would be read in vain, and said, for ever.
+
     def put(self, block: int, content: memoryview) -> None:
-        """Keep *content*, the whole of *block*.  OSError: the disk refuses."""
-        self._use(range(block, block + 1))
+        """Keep *content*, the whole of *block* and perhaps of those that follow it.
+
+        OSError: the disk refuses.
+        """
+        start = block * BLOCK_SIZE
+        blocks = covering(Extent(start, start + len(content)))
+        marks = [_mark(_nth(content, nth)) for nth in range(len(blocks))]
+        self._use(blocks)
         self._unverify()
-        _write(self._data, content, block * BLOCK_SIZE)
-        _write(self._map, struct.pack("<Q", _mark(content)), HEADER_SIZE + SLOT_SIZE * block)
+        _write(self._data, content, start)
+        _write(self._map, struct.pack(f"<{len(marks)}Q", *marks), HEADER_SIZE + SLOT_SIZE * block)
 
     def forget(self, blocks: Iterable[int]) -> None:
         """Make misses of *blocks*.  OSError: the disk refuses."""
         self._unverify()
-        for block in blocks:
-            _write(self._map, b"\0" * SLOT_SIZE, HEADER_SIZE + SLOT_SIZE * block)
+        for some in _stretches(blocks):
+            _write(self._map, b"\0" * SLOT_SIZE * len(some), HEADER_SIZE + SLOT_SIZE * some.start)
 
     def is_complete(self) -> bool:
-        """Whether the map has every block."""
+        """Whether the map has every block.
+
+        Asked after every request: mostly one look at the gap that the last answer rested on.
+        """
         count = block_count(self.blob.size)
-        for blocks in (range(count)[-1:], range(count)):  # Mostly the last one is missing.
-            if blocks and self.missing(blocks):
-                return False
+        for start, stop in ((self._gap, count), (0, count)):
+            for some in _stretches(range(start, stop)):
+                gap = next(iter(self.missing(some)), None)
+                if gap is not None:
+                    self._gap = gap
+                    return False
         return True
+
+    @property
+    def is_unlinked(self) -> bool:
+        """Its files have been removed: what is written to them is seen, and counted, by nobody."""
+        return not (os.fstat(self._map).st_nlink and os.fstat(self._data).st_nlink)
 
     @property
     def verified(self) -> bool:
@@ -182,8 +240,13 @@ class BlobFile:
                 os.utime(self._map)
 
 
+def _nth(view: memoryview, nth: int) -> memoryview:
+    """The nth block of *view*."""
+    return view[nth * BLOCK_SIZE : (nth + 1) * BLOCK_SIZE]
+
+
 def _is_sound(view: memoryview, nth: int, mark: int) -> bool:
-    return _mark(view[nth * BLOCK_SIZE : (nth + 1) * BLOCK_SIZE]) == mark
+    return _mark(_nth(view, nth)) == mark
 
 
 def _mark(content: memoryview) -> int:
@@ -193,8 +256,22 @@ def _mark(content: memoryview) -> int:
 def _write(fd: int, content: bytes | memoryview, offset: int) -> None:
     view = memoryview(content)
     while view:  # pwrite(2) may write less, on a disk that is nearly full.
-        written = os.pwrite(fd, view, offset)
+        try:
+            written = os.pwrite(fd, view, offset)
+        except OSError as error:
+            if error.errno == errno.EBADF:  # Opened when the disk could only be read.
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS)) from error
+            raise
         view, offset = view[written:], offset + written
+
+
+def _stretches(blocks: Iterable[int]) -> Iterator[range]:
+    """*blocks* in pieces whose slots are a page of the map; those that lie apart, one by one."""
+    if not isinstance(blocks, range):
+        yield from (range(block, block + 1) for block in blocks)
+        return
+    for start in range(blocks.start, blocks.stop, SLOTS_AT_ONCE):
+        yield range(start, min(start + SLOTS_AT_ONCE, blocks.stop))
 
 
 def map_size(size: int) -> int:
@@ -228,7 +305,7 @@ def _open_map(path: Path, blob: Blob) -> int:
 
 def _make_map(path: Path, header: bytes, size: int) -> None:
     """Put a whole, empty map at *path*, unless somebody else has been faster."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.parent.mkdir(exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

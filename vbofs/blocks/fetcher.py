@@ -22,6 +22,7 @@ import contextlib
 import enum
 import itertools
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from ..errors import BlockUnavailable, VbofsError
 from ..model import Blob
 from ..remote.protocol import ObjectStore
 from .blobfile import BlobFile
+from .budget import USUAL, Budget, Shares
 from .extents import BLOCK_SIZE, runs, span
 from .store import BlockStore
 from .verifier import Verifier
@@ -41,6 +43,12 @@ log = logging.getLogger(__name__)
 
 #: Seconds after the last read when readers are taken to have come to rest.
 REST = 1.0
+#: Chases that may wait for memory; each is a task, and what they want is a guess.
+MOST_CHASES = 256
+#: Bytes of a request that are gathered before they are kept, and seconds for which a block that
+#: nobody waits for may lie there: a pwrite(2) and a look at the map for each block cost more than
+#: its checksum.
+GATHERED, PAUSE = 4 * BLOCK_SIZE, 0.02
 
 
 class Priority(enum.IntEnum):
@@ -91,10 +99,16 @@ class FetcherStatistics:
 
 
 class Fetcher:
-    """Brings blocks from *remote* into *store*, with up to *connections* requests at once."""
+    """Brings blocks from *remote* into *store*, with up to *connections* requests at once, and no
+    more memory than *shares* say."""
 
     def __init__(
-        self, nursery: trio.Nursery, store: BlockStore, remote: ObjectStore, connections: int
+        self,
+        nursery: trio.Nursery,
+        store: BlockStore,
+        remote: ObjectStore,
+        connections: int,
+        shares: Shares = USUAL,
     ) -> None:
         self._nursery = nursery
         self._store = store
@@ -102,6 +116,11 @@ class Fetcher:
         self._connections = connections
         # A quarter is kept for demand, but there is read-ahead even on one connection.
         self._unhurried = max(1, connections - max(1, connections // 4))
+        # A read holds its blocks and, for a moment, the answer made of them.
+        self._memory = {Priority.DEMAND: (Budget(shares.reads), 2 * BLOCK_SIZE)}
+        self._chases = Budget(shares.chases), BLOCK_SIZE
+        # More than that fetched ahead would be evicted again before it is read.
+        self._most_ahead = min(shares.ahead, max(1, store.limit // 4 // BLOCK_SIZE))
         self._flights: dict[tuple[str, int], Flight] = {}
         self._queue: list[_Request] = []
         self._flying: list[_Request] = []
@@ -141,6 +160,13 @@ class Fetcher:
         """
         if self.verifier.is_condemned(blob):
             raise BlockUnavailable(f"{blob.version.key}: its bytes are not those of its release")
+        budget, each = self._memory.get(priority, self._chases)
+        async with budget.lent(len(blocks) * each):
+            return await self._had(blob, blocks, ahead, priority)
+
+    async def _had(
+        self, blob: Blob, blocks: range, ahead: range, priority: Priority
+    ) -> dict[int, bytes]:
         missing = self._missing(blob, blocks)
         self._request(blob, missing, priority)
         waited = {block: self._flights[blob.ident, block] for block in missing}
@@ -160,12 +186,23 @@ class Fetcher:
         return {block: f.content for block, f in waited.items() if f.content is not None}
 
     def want(self, blob: Blob, blocks: range) -> None:
-        """Have *blocks* fetched some time; those on their way already are left as they are."""
+        """Have *blocks* fetched some time; those on their way already are left as they are.
+
+        Of all that everybody wants ahead there is a limit: what is beyond it, its reader will ask
+        for himself."""
+        room = self._most_ahead - len(self._flights)
+        if not blocks or room <= 0:
+            return
         file = self._store.file(blob)
         if file is None or self._store.takes_none:
             return  # With nowhere to keep them, they would be thrown away and fetched again.
         missing = [b for b in file.missing(blocks) if (blob.ident, b) not in self._flights]
-        self._request(blob, missing, Priority.READ_AHEAD)
+        self._request(blob, missing[:room], Priority.READ_AHEAD)
+
+    @property
+    def may_chase(self) -> bool:
+        """Whether another guess at what a reader will want has a chance to be in time."""
+        return self._chases[0].waiting < MOST_CHASES
 
     def note_read(self) -> None:
         """Somebody reads, if only what is here: what can wait for him does."""
@@ -302,11 +339,12 @@ def _waiting_for(flights: Iterable[Flight]) -> Iterator[None]:
 
 
 class _BlockSink:
-    """Gathers the bytes of a request into blocks, and keeps each as it is complete.
+    """Gathers the bytes of a request, and keeps its blocks as they are complete.
 
-    Runs in the remote's worker thread.  A block is announced at once if somebody waits for it or
-    if the disk refuses it; waking the trio thread for each of the others would cost more than
-    fetching them.  ``Flight.waiters`` is read without a lock: see ``Fetcher.have``.
+    Runs in the remote's worker thread.  Blocks are kept a few at a time, but at once if somebody
+    waits for one of them.  A block is announced if somebody waits for it or if the disk refuses it;
+    waking the trio thread for each of the others would cost more than fetching them.
+    ``Flight.waiters`` is read without a lock: see ``Fetcher.have``.
     """
 
     def __init__(
@@ -318,30 +356,49 @@ class _BlockSink:
         self._request = request
         self._store = store
         self._announce = announce
-        self._buffer = memoryview(bytearray(BLOCK_SIZE))
-        self._blocks = iter(request.blocks)
-        self._begin()
-
-    def _begin(self) -> None:
+        self._left = span(request.blocks, request.blob.size).size
+        self._buffer = memoryview(bytearray(min(GATHERED, self._left)))
         self._filled = 0
-        self._block = next(self._blocks, -1)
-        here = range(self._block, self._block + 1)
-        self._size = span(here, self._request.blob.size).size if self._block >= 0 else 0
+        self._block = request.blocks.start  # The first in the buffer.
+        self._complete = 0  # Blocks in the buffer that are whole.
+        self._since = 0.0
 
     def get_buffer(self) -> memoryview:
-        return self._buffer[self._filled : self._size]
+        return self._buffer[self._filled : self._filled + self._left]
 
     def buffer_updated(self, nbytes: int) -> None:
         self._filled += nbytes
-        if self._filled == self._size:
-            self._complete()
-            self._begin()
+        self._left -= nbytes
+        complete = self._filled // BLOCK_SIZE if self._left else len(self._request.blocks)
+        complete = min(complete, self._request.blocks.stop - self._block)
+        if complete == self._complete:
+            return
+        now = time.monotonic()
+        self._since = self._since if self._complete else now
+        self._complete = complete
+        full = not self._left or self._filled == len(self._buffer)
+        if full or now - self._since > PAUSE or self._is_awaited():
+            self._keep()
 
-    def _complete(self) -> None:
-        content, request = self._buffer[: self._size], self._request
-        kept = request.file is not None and self._store.put(request.file, self._block, content)
-        request.complete.add(self._block)
-        flight = request.flights.get(self._block)
-        if flight is not None and (flight.waiters or not kept):
-            request.announced.add(self._block)
-            self._announce(self._block, bytes(content))
+    def _is_awaited(self) -> bool:
+        flights = self._request.flights
+        return any(
+            flight is not None and flight.waiters
+            for flight in map(flights.get, range(self._block, self._block + self._complete))
+        )
+
+    def _keep(self) -> None:
+        blocks = range(self._block, self._block + self._complete)
+        size = span(blocks, self._request.blob.size).size
+        content, request = self._buffer[:size], self._request
+        kept = request.file is not None and self._store.put(request.file, blocks.start, content)
+        request.complete.update(blocks)
+        for nth, block in enumerate(blocks):
+            flight = request.flights.get(block)
+            if flight is not None and (flight.waiters or not kept):
+                request.announced.add(block)
+                piece = content[nth * BLOCK_SIZE : (nth + 1) * BLOCK_SIZE]
+                self._announce(block, bytes(piece))
+        rest = self._filled - size
+        self._buffer[:rest] = self._buffer[size : self._filled]
+        self._filled, self._block, self._complete = rest, blocks.stop, 0

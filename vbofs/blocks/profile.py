@@ -17,6 +17,8 @@ from .extents import block_count
 
 #: Blocks remembered of one open, and so fetched by a replay: 32 MB at the most.
 MOST_BLOCKS = 256
+#: Bytes of a profile at the most; it may come from another machine.
+LARGEST = 64 << 10
 
 
 class Profile:
@@ -24,7 +26,7 @@ class Profile:
 
     def __init__(self, folder: Path, blob: Blob) -> None:
         self._blob = blob
-        self._kept = Kept(folder / blob.ident[:2] / blob.ident, list[int])
+        self._kept = Kept(folder / blob.ident[:2] / blob.ident, list[int], largest=LARGEST)
         self._wanted: dict[int, None] = {}  # In the order of wanting.
 
     def __repr__(self) -> str:

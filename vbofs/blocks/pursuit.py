@@ -97,6 +97,8 @@ class Pursuit:
 
     def _fetch(self, blocks: Iterable[int]) -> None:
         for run in runs(sorted(blocks)):
+            if not self._fetcher.may_chase:
+                return
             self._nursery.start_soon(self._follow, run)
 
     async def _follow(self, run: range) -> None:

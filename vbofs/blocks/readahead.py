@@ -20,21 +20,28 @@ STREAMS = 8
 #: is sent as separate requests, a few of them under way at once.
 SLACK = 1 << 20
 #: Bytes read in a row that open a window (pieces of metadata lie close to each other, too), bytes
-#: of the first window, and the factor by which windows grow: anywhere, and inside a known array.
+#: of the first window, and the factor by which windows grow: anywhere, and inside a known array,
+#: where 8 MiB are what 100 MB/s bring in one round trip over a continent.
 FIRST_WINDOW = 512 << 10
 CAREFUL = 256 << 10, FIRST_WINDOW, 2
-BOLD = 128 << 10, 2 << 20, 4
+BOLD = 128 << 10, 8 << 20, 4
 LARGEST_WINDOW = 32 << 20
+#: Bytes that the kernel's own read-ahead may run past the end of what is read.
+OVERRUN = 2 << 20
+#: Arrays of more than that, read from end to end, that show a reader who wants the next one too.
+THROUGH = 3
 
 NOTHING = Extent(0, 0)
 
 
 @dataclass(slots=True)
 class _Stream:
+    start: int
     head: int  # Where the furthest read ended.
     promised: int  # Up to here it has been asked for.
     window: int = 0
     length: int = 0  # Bytes read in a row.
+    array: Extent | None = None  # The one that was read last.
 
 
 class ReadAhead:
@@ -46,6 +53,7 @@ class ReadAhead:
         # Most recently continued last; the first is the one to forget.
         self._streams: OrderedDict[int, _Stream] = OrderedDict()
         self._serial = 0
+        self._through: set[Extent] = set()
 
     def __repr__(self) -> str:
         return f"<ReadAhead {[(s.head, s.window) for s in self._streams.values()]}>"
@@ -59,16 +67,18 @@ class ReadAhead:
         """Record *read*; return what to fetch now, beyond it; mostly it is empty.
 
         *array*: where the array that is read begins and ends, if that is known.  Nothing beyond
-        its end is fetched, and so what lies before it is fetched more boldly.
+        its end is fetched until some have been read whole, and so what lies before it is fetched
+        more boldly.
         """
         key = self._continued_by(read)
         if key is None:
-            self._begin(read)
+            self._begin(read, array)
             return NOTHING
         self._streams.move_to_end(key)
         stream = self._streams[key]
         stream.length += read.size
         stream.head = max(stream.head, read.stop)
+        self._note_end(stream, array)
         return self._top_up(stream, array)
 
     def _continued_by(self, read: Extent) -> int | None:
@@ -77,17 +87,35 @@ class ReadAhead:
                 return key
         return None
 
-    def _begin(self, read: Extent) -> None:
+    def _begin(self, read: Extent, array: Extent | None) -> None:
         self._serial += 1
-        self._streams[self._serial] = _Stream(read.stop, read.stop, length=read.size)
+        self._streams[self._serial] = _Stream(
+            read.start, read.stop, read.stop, length=read.size, array=array
+        )
         if len(self._streams) > STREAMS:
             self._streams.popitem(last=False)
 
+    def _note_end(self, stream: _Stream, array: Extent | None) -> None:
+        for one in {stream.array, array} - {None}:
+            assert one is not None
+            if OVERRUN <= one.size <= stream.length and one.stop <= stream.head:
+                self._through.add(one)
+        stream.array = array or stream.array
+
+    @property
+    def _reach(self) -> int:
+        """Bytes to fetch beyond the end of an array: no more than was read of whole arrays."""
+        if len(self._through) < THROUGH:
+            return 0
+        return min(self._largest, sum(one.size for one in self._through))
+
     def _top_up(self, stream: _Stream, array: Extent | None) -> Extent:
-        if array and stream.length > array.size:
-            array = None  # It has come through other arrays, and will go on to the next.
         opening, first, growth = BOLD if array else CAREFUL
-        if stream.length < opening or stream.promised - stream.head > stream.window // 2:
+        length = stream.length
+        if array and array.start - stream.start > OVERRUN and not self._reach:
+            # It has run out of another array into this one, or the kernel has run ahead of it.
+            opening, length = OVERRUN, stream.head - array.start
+        if length < opening or stream.promised - stream.head > stream.window // 2:
             return NOTHING
         # No wider than what has been read in a row: a short run is not followed by a long one.
         wider = max(first, growth * stream.window)
@@ -96,7 +124,7 @@ class ReadAhead:
         stop = stream.head + stream.window
         if stream.window >= 2 * PART_SIZE:
             stop -= stop % PART_SIZE  # Whole parts: fewer requests, and the same for everybody.
-        stop = min(stop, array.stop if array else self._size)
+        stop = min(stop, array.stop + self._reach if array else self._size, self._size)
         if start >= stop:
             return NOTHING
         stream.promised = stop

@@ -13,6 +13,9 @@ from .store import BlockStore
 #: A block that has just been fetched may be evicted or damaged before it is read.  Those who wait
 #: for a flight get its bytes from memory, so the second round is the last one but for bad luck.
 ROUNDS = 5
+#: Bytes.  Who begins a file with less than the kernel's smallest read-ahead has asked for a few
+#: bytes of it, as HDF5 does for its signature; programs that copy begin with 32 KiB and more.
+PEEK = 16 << 10
 
 
 class BlobReader:
@@ -46,7 +49,7 @@ class BlobReader:
         array = self._pursuit.array_at(extent.stop - 1) if self._pursuit else None
         ahead = covering(self._readahead.observe(extent, array))
         ahead = range(max(ahead.start, blocks.stop), max(ahead.stop, blocks.stop))
-        if self._pursuit and self._readahead.has_jumped:
+        if self._pursuit and (self._readahead.has_jumped or extent.stop <= PEEK):
             self._pursuit.begin()
         answer = self._from_disk(extent)
         # Another daemon may have fetched again what this one has condemned.

@@ -8,23 +8,21 @@ none to be found a block is not kept, and goes to its reader from memory all the
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import logging
 import os
 import shutil
-import stat
-import tempfile
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from cachetools import LRUCache
+from cachetools import LRUCache, TTLCache
 
-from ..errors import CacheFull, CacheTooNew, CacheUnwritable
+from ..errors import CacheTooNew, CacheUnwritable
 from ..model import Blob
-from .blobfile import FORMAT, BlobFile
+from .blobfile import BlobFile
+from .folder import check_writable, prepare, refusal
+from .refusals import FULL, OF_THE_DISK, Refusals
 from .space import candidates, disk_free, disk_usage
 
 log = logging.getLogger(__name__)
@@ -37,8 +35,10 @@ MOST_SPARE = 1000**3
 FREE_SHARE = 20
 #: Bytes written between two looks at what the disk says: other daemons write there too.
 RESCAN = 256 << 20
-#: Seconds for which a cache that found nothing to evict does not look again.
+#: Seconds for which a disk that refuses, or has nothing to evict, is not tried again.
 DESPAIR = 10.0
+#: Seconds between two looks whether open files have been removed by somebody.
+SWEEP = 10.0
 
 
 @dataclass(frozen=True)
@@ -63,53 +63,110 @@ class BlockStore:
         self, folder: Path, limit: int, *, keep_free: int = 0, open_files: int = 256
     ) -> None:
         self.folder = folder
-        self._limit = limit
+        self.limit = limit
         self._keep_free = keep_free
         self._lock = threading.Lock()
         self._evicting = threading.Lock()
         # Unknown until the first write: a huge old cache does not slow the mount.
         self._used: int | None = None
         self._unseen = 0
-        self._hopeless_until = 0.0
-        self._evicted = self._refused = self._damaged = 0
+        self._looked_at = 0.0
+        self._swept_at = time.monotonic()
+        self._evicted = self._damaged = self._evictions = 0
+        self._refusals = Refusals()
         self._files: LRUCache[str, BlobFile] = LRUCache(open_files)
+        # Blobs whose place on disk could be neither read nor mended, for a while.
+        self._unreadable: TTLCache[str, bool] = TTLCache(4096, DESPAIR)
 
     def __repr__(self) -> str:
-        return f"<BlockStore {self.folder}, {self._used} of {self._limit} bytes>"
+        return f"<BlockStore {self.folder}, {self._used} of {self.limit} bytes>"
 
     def statistics(self) -> StoreStatistics:
-        used = self._used if self._used is not None else disk_usage(self.folder)
-        return StoreStatistics(used, self._limit, self._damaged, self._evicted, self._refused)
+        """*used* is what the last look saw and what was written since; 0 before the first."""
+        return StoreStatistics(
+            self._used or 0, self.limit, self._damaged, self._evicted, self._refusals.count
+        )
+
+    def look(self, max_age: float) -> None:
+        """Ask the disk what is used, if the last answer is older than *max_age* seconds.
+
+        For a thread: a huge cache takes a while.
+        """
+        if self._used is None or time.monotonic() - self._looked_at > max_age:
+            with self._evicting:
+                self._set_used(disk_usage(self.folder))
 
     def file(self, blob: Blob) -> BlobFile | None:
         """The blob's place on disk; None: the disk refuses, and all its blocks are misses."""
         ident = blob.ident
         with self._lock:
+            if time.monotonic() - self._swept_at > SWEEP:
+                self._sweep()
             file = self._files.get(ident)
-            if file is None:
-                try:
-                    file = BlobFile(self._path(ident), blob, self._note_damage)
-                    self._files[ident] = file
-                except OSError as error:
-                    self._refuse(str(error))
-            return file
+            if file is not None and file.failed:
+                del self._files[ident]
+                self._unreadable[ident] = True
+            if ident in self._unreadable:
+                return None
+            return self._files.get(ident) or self._opened(blob)
+
+    def _opened(self, blob: Blob) -> BlobFile | None:
+        ident = blob.ident
+        try:
+            try:
+                file = BlobFile(self._path(ident), blob, self._note_damage)
+            except FileNotFoundError:  # Somebody has removed the cache: begin a new one.
+                prepare(self.folder)
+                file = BlobFile(self._path(ident), blob, self._note_damage)
+        except (OSError, CacheUnwritable, CacheTooNew) as error:
+            self._refuse(error)
+            return None
+        self._files[ident] = file
+        return file
+
+    def _sweep(self) -> None:
+        """Let go of files that have been removed; their room is the disk's again."""
+        self._swept_at = time.monotonic()
+        for ident in [ident for ident, file in self._files.items() if _is_gone(file)]:
+            del self._files[ident]
 
     def put(self, file: BlobFile, block: int, content: memoryview) -> bool:
-        """Keep a block that has been checked; False: the disk refuses.  For any thread."""
+        """Keep *content*, of *block* and those that follow it; False: the disk refuses.
+
+        For any thread.
+        """
+        evictions = self._evictions
         try:
-            if not self._has_room(len(content)):
-                self._refuse("there is no room, and nothing to evict")
+            here = self._linked(file)
+            if here is None:
                 return False
-            file.put(block, content)
+            if not self._has_room(len(content)):
+                self._refusals.one("there is no room, and nothing to evict")
+                return False
+            here.put(block, content)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                with contextlib.suppress(OSError):
-                    self._make_room(len(content))  # For the next one; this one goes unkept.
-            else:
-                self._let_go(file)
-            self._refuse(str(error))
+            self._mend(file, error, len(content), evictions)
             return False
+        self._refusals.none()
         return True
+
+    def _mend(self, file: BlobFile, error: OSError, size: int, evictions: int) -> None:
+        """A write has failed: make room if that is why, so that the next one need not."""
+        try:
+            if error.errno in FULL and self._make_room(size, full=evictions):
+                self._refusals.one(str(error))
+                return
+        except OSError as worse:
+            error = worse
+        self._let_go(file)
+        self._refuse(error)
+
+    def _linked(self, file: BlobFile) -> BlobFile | None:
+        """*file*, or the one that is there now, if somebody has removed it meanwhile."""
+        if not file.is_unlinked:
+            return file
+        self._let_go(file)
+        return self.file(file.blob)
 
     def _let_go(self, file: BlobFile) -> None:
         """Open *file* anew when it is wanted again: its disk failed, and may be another by then."""
@@ -126,16 +183,16 @@ class BlockStore:
 
     @property
     def takes_none(self) -> bool:
-        """The last look found no room; blocks fetched ahead would be thrown away."""
-        return time.monotonic() < self._hopeless_until
+        """The last block that was tried was refused; blocks fetched ahead would be thrown away."""
+        return self._refusals.lasting
 
     def _path(self, ident: str) -> Path:
         return self.folder / ident[:2] / ident
 
-    def _refuse(self, why: str) -> None:
-        if not self._refused:
-            log.warning("the cache takes no more, so blocks are not kept: %s", why)
-        self._refused += 1
+    def _refuse(self, error: Exception) -> None:
+        if not isinstance(error, OSError) or error.errno in OF_THE_DISK:
+            self._refusals.all_of_them(str(error), DESPAIR)
+        self._refusals.one(str(error))
 
     def _note_damage(self, blocks: int) -> None:
         self._damaged += blocks
@@ -144,13 +201,13 @@ class BlockStore:
 
     def _has_room(self, size: int) -> bool:
         """Count *size* more bytes; make room first if the limit or the disk demands it."""
-        if self.takes_none:
+        if self._refusals.is_paused:
             return False
         self._look_if_due()
         with self._lock:
             self._used = (self._used or 0) + size
             self._unseen += size
-            short = self._used > self._limit
+            short = self._used > self.limit
         if short or disk_free(self.folder) - size < self._keep_free:
             return self._make_room(size)
         return True
@@ -163,36 +220,56 @@ class BlockStore:
         if self._is_due:
             with self._evicting:
                 if self._is_due:
-                    used = disk_usage(self.folder)
-                    with self._lock:
-                        self._used, self._unseen = used, 0
+                    self._set_used(disk_usage(self.folder))
 
     @property
     def _is_due(self) -> bool:
         return self._used is None or self._unseen > RESCAN
 
-    def _make_room(self, size: int) -> bool:
-        """Evict what was used longest ago; False: there is nothing left that would help."""
+    def _set_used(self, used: int) -> None:
+        with self._lock:
+            self._used, self._unseen = max(0, used), 0
+            self._looked_at = time.monotonic()
+
+    def _make_room(self, size: int, *, full: int | None = None) -> bool:
+        """Evict what was used longest ago; False: there is nothing left that would help.
+
+        *full*: the disk has said that it is, after so many evictions.  A quota says it while the
+        disk itself has room, so then no figure is believed.
+        """
         with self._evicting:
             used, free = disk_usage(self.folder), disk_free(self.folder)
             spare = min(used // 10, MOST_SPARE)
-            excess = max(used + size - self._limit, self._keep_free + size - free)
-            freed = 0
+            excess = max(used + size - self.limit, self._keep_free + size - free)
             # While this thread waited for its turn, another may have made all the room needed.
-            if excess > 0:
-                with self._lock:
-                    files = dict(self._files)
-                for candidate in candidates(self.folder, files):
-                    if freed >= excess + spare:
-                        break
-                    freed += candidate.drop()
-                self._evicted += freed
-                log.info("%d bytes were evicted to make room", freed)
-            with self._lock:
-                self._used, self._unseen = max(0, used - freed), 0
+            if full is not None and full == self._evictions:
+                excess = max(excess, size)
+            freed = self._evict(excess + spare) if excess > 0 else 0
+            self._set_used(used - freed)
             if freed < excess:
-                self._hopeless_until = time.monotonic() + DESPAIR
+                self._refusals.all_of_them("there is no room, and nothing to evict", DESPAIR)
             return freed >= excess
+
+    def _evict(self, enough: int) -> int:
+        """Drop what was used longest ago until *enough* bytes are free; how many there are."""
+        with self._lock:
+            files = dict(self._files)
+        freed = 0
+        for candidate in candidates(self.folder, files):
+            if freed >= enough:
+                break
+            freed += candidate.drop()
+        self._evicted += freed
+        self._evictions += 1
+        log.info("%d bytes were evicted to make room", freed)
+        return freed
+
+
+def _is_gone(file: BlobFile) -> bool:
+    try:
+        return file.is_unlinked
+    except OSError:
+        return True  # Its disk has failed; opening it again will say how.
 
 
 def open_store(
@@ -201,66 +278,14 @@ def open_store(
     """Make *cache_dir* ready and open its store; CacheUnwritable, CacheFull or CacheTooNew."""
     blobs = cache_dir / "blobs"
     try:
-        cache_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _check_owner(cache_dir)
-        _check_format(cache_dir)
-        blobs.mkdir(exist_ok=True, mode=0o700)
-        _check_owner(blobs)
-        _check_writable(blobs)
+        prepare(blobs)
+        check_writable(blobs)
         total = shutil.disk_usage(cache_dir).total
     except OSError as error:
-        raise _refusal(cache_dir, error) from error
+        raise refusal(cache_dir, error) from error
     return BlockStore(
         blobs,
         min(total // 5, LARGEST_DEFAULT) if limit is None else limit,
         keep_free=total // FREE_SHARE if keep_free is None else keep_free,
         open_files=open_files,
     )
-
-
-def _refusal(cache_dir: Path, error: OSError) -> CacheFull | CacheUnwritable:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return CacheFull(
-            f"no space left for the cache in {cache_dir}; make room, or use --cache-dir"
-        )
-    return CacheUnwritable(
-        f"the cache directory {cache_dir} cannot be used: {error.strerror}; use --cache-dir"
-    )
-
-
-def _check_owner(folder: Path) -> None:
-    """Nobody else may plant a block: its checksum, too, would be theirs."""
-    facts = folder.stat()
-    if facts.st_uid != os.geteuid():
-        raise CacheUnwritable(f"{folder} belongs to another user; use --cache-dir")
-    if facts.st_mode & stat.S_IWOTH and not facts.st_mode & stat.S_ISVTX:
-        raise CacheUnwritable(f"{folder} can be written by everybody; chmod o-w {folder}")
-
-
-def _check_format(cache_dir: Path) -> None:
-    """A file that says which layout this is; a layout from the future is left alone."""
-    path = cache_dir / "format"
-    try:
-        words = path.read_text().split()
-    except FileNotFoundError:
-        # Whole or not at all: another daemon may be starting too.
-        draft = path.with_name(f".format.{os.getpid()}")
-        draft.write_text(f"vbofs {FORMAT}\n")
-        os.replace(draft, path)
-        return
-    except UnicodeDecodeError:
-        words = []
-    if len(words) != 2 or words[0] != "vbofs" or not words[1].isdecimal():
-        raise CacheUnwritable(
-            f"{path} is damaged, or {cache_dir} is no cache of vbofs; remove it, or use --cache-dir"
-        )
-    if int(words[1]) > FORMAT:
-        raise CacheTooNew(
-            f"the cache {cache_dir} was made by a newer vbofs (format {words[1]}, this one knows"
-            f" {FORMAT}); upgrade vbofs, or use --cache-dir"
-        )
-
-
-def _check_writable(folder: Path) -> None:
-    with tempfile.TemporaryFile(dir=folder, prefix=".probe.") as probe:
-        probe.write(b"\0" * 4096)

@@ -16,6 +16,7 @@ from .options import dataset_options, settings_of
 @click.option(
     "--cache-size", metavar="SIZE", help="Limit of the cache, 200G.  [a fifth of the disk]"
 )
+@click.option("--memory", metavar="SIZE", help="Limit of the daemon's memory.  [256M]")
 @click.option("--foreground", is_flag=True, help="Stay, and log to the terminal or the journal.")
 @click.option("--allow-other", is_flag=True, default=None, help="Let other users read the mount.")
 @click.option("--log-file", metavar="FILE", help="Where the daemon logs.  [~/.local/state/vbofs]")

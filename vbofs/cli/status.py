@@ -62,10 +62,14 @@ def _described(state: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _moment(since: float) -> str:
+    return datetime.fromtimestamp(since).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
     cache, asked, blocks = state["cache"], state["requests"], state["blocks"]
     readers = state["readers"]
-    since = datetime.fromtimestamp(state["since"]).strftime("%Y-%m-%d %H:%M:%S")
+    since = _moment(state["since"])
     facts = [
         ("releases", f"{', '.join('v' + r for r in state['releases'])}; latest v{state['latest']}"),
         ("daemon", f"pid {state['pid']}, vbofs {state['version']}, since {since}"),
@@ -88,6 +92,8 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
             f" {counted(state['verifier']['mismatched'], 'file')} not as published",
         ),
     ]
+    if away_since := state["network"]["away_since"]:
+        facts.insert(2, ("network", f"away since {_moment(away_since)}; what is cached works"))
     if state["last_error"]:
         facts.append(("last", state["last_error"]))
     facts += [("left out", flaw) for flaw in state["left_out"].values()]

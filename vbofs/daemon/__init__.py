@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .. import mounts, systemd
+from ..blocks.budget import Shares
 from ..blocks.fetcher import Fetcher
 from ..blocks.store import open_store
 from ..config import Settings
@@ -24,6 +25,7 @@ from ..control import server as control
 from ..dataset import Dataset
 from ..errors import MountpointDenied, VbofsError
 from ..filesystem import Filesystem
+from ..remote.network import Network
 from ..remote.offline import OfflineObjectStore
 from ..remote.protocol import ObjectStore
 from ..remote.retrying import Retrying
@@ -38,6 +40,8 @@ log = logging.getLogger(__name__)
 LISTING_TIMEOUT = 10.0
 #: Seconds that the last readers of a service's mount get when it stops: a restart waits for them.
 LAST_READERS = 5.0
+#: What asks a daemon to go.  SIGHUP: a terminal that closes under ``vbofs mount --foreground``.
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: Descriptors for other things than blobs: sockets, the session, the log.
 SPARE_DESCRIPTORS = 128
 
@@ -64,18 +68,20 @@ async def serve(
 async def _serve(settings: Settings, ready: Callable[[str], None], channel: int | None) -> None:
     if channel is None:
         mounts.prepare(settings.mountpoint, allow_other=settings.allow_other)
+    shares = Shares.of(settings.memory)
     store = open_store(
         settings.cache_dir,
         settings.cache_size,
         keep_free=settings.keep_free,
-        open_files=_most_files(),
+        open_files=min(_most_files(), shares.files),
     )
     with _closing(_remote(settings)) as remote:
-        retrying = Retrying(remote, settings.timeout)
-        impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
+        network = Network(settings.timeout)
+        retrying = Retrying(remote, settings.timeout, network)
+        impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT), network)
         dataset = await Dataset.open(impatient, settings, remembers=True)
         async with trio.open_nursery() as nursery:
-            fetcher = Fetcher(nursery, store, retrying, settings.connections)
+            fetcher = Fetcher(nursery, store, retrying, settings.connections, shares)
             filesystem = Filesystem(dataset, store, fetcher, nursery, chase=settings.hdf5_chase)
             tower = Tower(settings, dataset, store, fetcher, filesystem, [retrying, impatient])
             await _serve_kernel(tower, nursery, ready, channel)
@@ -104,6 +110,16 @@ async def _serve_kernel(
     period = systemd.watchdog_period()
     pulse = Pulse() if period else None
     operations = Operations(tower.filesystem, pulse)
+
+    def is_full() -> bool:
+        return operations.under_way >= session.MOST_TASKS - session.LEAST_TASKS
+
+    watchdog = Watchdog(period, pulse, tower, is_full=is_full) if period and pulse else None
+
+    async def announced(mounted: Session) -> None:
+        if await _announce(mounted, tower, ready) and watchdog is not None:
+            await watchdog.watch()
+
     mounting = session.mounted(
         operations,
         settings.mountpoint,
@@ -111,28 +127,26 @@ async def _serve_kernel(
         allow_other=settings.allow_other,
         channel=channel,
     )
-    made = contextlib.nullcontext() if channel is not None else _directory_made(settings.mountpoint)
-    with made:
-        async with mounting as mounted:
-
-            async def announce() -> None:
-                if not await _announce(mounted, tower, ready):
-                    return
-                if period and pulse:
-                    full = session.MOST_TASKS - session.LEAST_TASKS
-                    is_full = lambda: operations.under_way >= full  # noqa: E731
-                    await Watchdog(period, pulse, tower, is_full=is_full).watch()
-
-            await _attend(mounted, tower, nursery, announce)
+    with contextlib.ExitStack() as made:
+        # From before there is a mount: a signal that comes while it is made would leave a dead one.
+        signals = made.enter_context(trio.open_signal_receiver(*SIGNALS))
+        if channel is None:
+            made.enter_context(_directory_made(settings.mountpoint))
+        async with mounting as mounted, trio.open_nursery() as heeding:
+            heeding.start_soon(_unmount_on_signal, signals, mounted)
+            await _attend(mounted, tower, nursery, announced)
+            heeding.cancel_scope.cancel()
 
 
 async def _attend(
-    mounted: Session, tower: Tower, nursery: trio.Nursery, announce: Callable[[], Awaitable[None]]
+    mounted: Session,
+    tower: Tower,
+    nursery: trio.Nursery,
+    announced: Callable[[Session], Awaitable[None]],
 ) -> None:
     mountpoint = tower.settings.mountpoint
-    await nursery.start(_unmount_on_signal, mounted)
     await nursery.start(control.serve, mountpoint, tower.verbs())
-    nursery.start_soon(announce)
+    nursery.start_soon(announced, mounted)
     await mounted.serve()
     systemd.notify("STOPPING=1")
     log.info("unmounted %s", mountpoint)
@@ -156,22 +170,18 @@ async def _announce(mounted: Session, tower: Tower, ready: Callable[[str], None]
     return True
 
 
-async def _unmount_on_signal(
-    mounted: Session, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """The first signal unmounts, lazily: names go at once, the daemon with its last reader."""
+async def _unmount_on_signal(signals: AsyncIterator[int], mounted: Session) -> None:
+    """A signal unmounts, lazily: names go at once, the daemon with its last reader."""
     mountpoint = mounted.mountpoint
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        task_status.started()
-        async for number in signals:
-            log.info("%s: unmounting %s", signal.Signals(number).name, mountpoint)
-            if mounted.is_handed_over:
-                await _end_handed_over(mounted)
-                return
-            try:
-                await trio.to_thread.run_sync(lambda: mounts.unmount(mountpoint, lazy=True))
-            except VbofsError as error:
-                log.warning("%s", error)
+    async for number in signals:
+        log.info("%s: unmounting %s", signal.Signals(number).name, mountpoint)
+        if mounted.is_handed_over:
+            await _end_handed_over(mounted)
+            return
+        try:
+            await trio.to_thread.run_sync(lambda: mounts.unmount(mountpoint, lazy=True))
+        except VbofsError as error:
+            log.warning("%s", error)
 
 
 async def _end_handed_over(mounted: Session) -> None:

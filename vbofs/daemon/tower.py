@@ -7,6 +7,8 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+import trio
+
 from .._version import __version__
 from ..blocks.fetcher import Fetcher
 from ..blocks.store import BlockStore
@@ -15,6 +17,9 @@ from ..control.server import Verbs
 from ..dataset import Dataset
 from ..filesystem import Filesystem
 from ..remote.retrying import Retrying
+
+#: Seconds for which an answer of the disk is shown: other daemons write to the cache too.
+USAGE_AGE = 10.0
 
 
 class Tower:
@@ -44,6 +49,7 @@ class Tower:
     async def status(self) -> dict[str, Any]:
         """Everything that ``vbofs status`` shows; names are those of ``statistics()``."""
         settings, dataset = self.settings, self.dataset
+        await trio.to_thread.run_sync(self.store.look, USAGE_AGE, abandon_on_cancel=True)
         return {
             "version": __version__,
             "pid": os.getpid(),
@@ -53,6 +59,7 @@ class Tower:
             "bucket": settings.bucket,
             "endpoint_url": settings.endpoint_url,
             "offline": settings.offline,
+            "network": {"away_since": self.remotes[0].network.away_since},
             "releases": list(dataset.releases),
             "latest": dataset.latest,
             "built": self.filesystem.built,

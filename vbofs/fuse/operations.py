@@ -11,8 +11,10 @@ import itertools
 import logging
 import os
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
@@ -60,6 +62,14 @@ def answers_with_errno(
     return guarded
 
 
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+class _Listing:
+    """What a directory held when it was opened."""
+
+    entries: list[tuple[bytes, Node]]
+    lasting: bool
+
+
 class Operations(pyfuse3.Operations):
     """Answers for *filesystem*.  Files belong to whoever mounts.
 
@@ -76,7 +86,9 @@ class Operations(pyfuse3.Operations):
         self._filesystem = filesystem
         self._pulse = pulse
         self._owner = os.getuid(), os.getgid()
-        self._listings: dict[int, tuple[list[tuple[bytes, Node]], bool]] = {}
+        self._listings: dict[int, _Listing] = {}
+        # Of directories that cannot change: ten thousand who look at one hold one list.
+        self._open_listings: WeakValueDictionary[int, _Listing] = WeakValueDictionary()
         # Of files in releases, made once: ls asks for thousands of them, again and again.
         self._lasting: dict[int, EntryAttributes] = {}
         self._handles = itertools.count(1)
@@ -112,16 +124,21 @@ class Operations(pyfuse3.Operations):
     @answers_with_errno
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
         handle = next(self._handles)
-        entries = await self._filesystem.entries(inode)
-        self._listings[handle] = entries, self._filesystem.is_lasting(inode)
+        listing = self._open_listings.get(inode)
+        if listing is None:
+            lasting = self._filesystem.is_lasting(inode)
+            listing = _Listing(await self._filesystem.entries(inode), lasting)
+            if lasting:
+                self._open_listings[inode] = listing
+        self._listings[handle] = listing
         return handle
 
     @answers_with_errno
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
-        listing, lasting = self._listings[fh]
-        for position in range(start_id, len(listing)):
-            name, node = listing[position]
-            attributes = self._entry(node, lasting=lasting or isinstance(node, Directory))
+        listing = self._listings[fh]
+        for position in range(start_id, len(listing.entries)):
+            name, node = listing.entries[position]
+            attributes = self._entry(node, lasting=listing.lasting or isinstance(node, Directory))
             if not pyfuse3.readdir_reply(token, name, attributes, position + 1):
                 return
 

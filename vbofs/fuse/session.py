@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import tempfile
@@ -22,6 +23,13 @@ log = logging.getLogger(__name__)
 #: at a name must find a free one beside hundreds of them.
 MOST_TASKS = 512
 LEAST_TASKS = 4
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """An answer that comes when the kernel has given the request up (ENOENT) is late, not wrong: it
+    happens whenever the last reader of an unmounted file system closes his file."""
+    said = record.getMessage()
+    return not ("fuse_reply_" in said and os.strerror(errno.ENOENT) in said)
 
 
 class Session:
@@ -70,6 +78,7 @@ async def mounted(
 
     *channel*: the descriptor of a /dev/fuse that is mounted at *mountpoint* already.
     """
+    logging.getLogger("pyfuse3").addFilter(_is_news)
     options = {"ro", "default_permissions", "noatime", f"fsname={name}", "subtype=vbofs"}
     if allow_other:
         options.add("allow_other")

@@ -16,6 +16,7 @@ import trio
 
 from ..errors import RemoteError
 from ..model import Blob, Extent, ObjectVersion
+from .network import UNREACHABLE, Network
 from .protocol import Listed, ObjectStore, Page, Requests, Sink
 
 log = logging.getLogger(__name__)
@@ -41,11 +42,15 @@ class _Resumable:
 
 
 class Retrying:
-    """Wraps *store*; a request is tried again for *timeout* seconds at the most."""
+    """Wraps *store*; a request that fails is tried again for *timeout* seconds at the most.
 
-    def __init__(self, store: ObjectStore, timeout: float) -> None:
+    *network*: what is known of the way there, shared with others who go it.
+    """
+
+    def __init__(self, store: ObjectStore, timeout: float, network: Network | None = None) -> None:
         self._store = store
         self._timeout = timeout
+        self.network = network or Network(timeout)
         self.retries = 0
 
     def __repr__(self) -> str:
@@ -59,7 +64,7 @@ class Retrying:
             if missing.size:
                 await self._store.fetch(blob, missing, resumable)
 
-        await self._until_deadline(rest)
+        await self._until_deadline(rest, lambda: bool(resumable.poured))
 
     async def head(self, version: ObjectVersion) -> Listed:
         return await self._until_deadline(lambda: self._store.head(version))
@@ -77,18 +82,28 @@ class Retrying:
     def distrust(self, version: ObjectVersion) -> None:
         self._store.distrust(version)
 
-    async def _until_deadline(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def _until_deadline(
+        self, attempt: Callable[[], Awaitable[T]], has_begun: Callable[[], bool] = lambda: False
+    ) -> T:
         # tenacity's own clock is not trio's, and a test's trio has a clock of its own.
         deadline = trio.current_time() + self._timeout
         jitter = tenacity.wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)
 
         def wait(state: tenacity.RetryCallState) -> float:
-            # Never past the half of what is left: a network that is back shortly before the
+            nonlocal deadline
+            if state.attempt_number == 1 and has_begun():
+                # The time in which bytes came is not the time in which it failed.
+                deadline = trio.current_time() + self._timeout
+            # The next attempt waits for the network, not for itself.
+            if _was_not_reached(state):
+                return 0
+            # Never past the half of what is left: a server that is back shortly before the
             # deadline is to be found back.
             return min(jitter(state), (deadline - trio.current_time()) / 2)
 
         def expired(state: tenacity.RetryCallState) -> bool:
-            return deadline - trio.current_time() <= 2 * FIRST_WAIT
+            in_vain = self.network.is_lost and _was_not_reached(state)
+            return in_vain or deadline - trio.current_time() <= 2 * FIRST_WAIT
 
         attempts = tenacity.AsyncRetrying(
             sleep=trio.sleep,
@@ -99,8 +114,9 @@ class Retrying:
             reraise=True,
         )
 
-        async def once() -> T:  # tenacity awaits only what was defined with async def.
-            return await attempt()
+        async def once() -> T:
+            async with self.network.attempt(deadline):
+                return await attempt()
 
         return await attempts(once)
 
@@ -108,6 +124,10 @@ class Retrying:
         self.retries += 1
         error = state.outcome.exception() if state.outcome else None
         log.info("trying again in %.1f s: %s", state.upcoming_sleep, error)
+
+
+def _was_not_reached(state: tenacity.RetryCallState) -> bool:
+    return state.outcome is not None and isinstance(state.outcome.exception(), UNREACHABLE)
 
 
 def _worth_retrying(error: BaseException) -> bool:

@@ -11,11 +11,12 @@ from .parsers import pointers_in
 from .pending import Arrival, Purse, Wait, Waiting
 from .pointer import Kind, Pointer, to
 
-#: Bytes asked for of one file.  What a listing reads of a published file lies in 60 to 70 blocks,
-#: or 9 MB, whatever the size of the file.
+#: Bytes asked for of one file.  What a listing reads of a published file lies in 80 to 150 blocks,
+#: or 5 to 10 MB; the more, the more chunks it has.
 BUDGET = 16 << 20
-#: Bytes fetched on open: the tail holds what was written last, often the outermost group.
-HEAD, TAIL = BLOCK_SIZE, BLOCK_SIZE
+#: Bytes fetched on open: the tail holds what was written last, often the outermost groups.  More of
+#: it than one block spares a wait in recordings of every size, and costs nothing, for it is read.
+HEAD, TAIL = BLOCK_SIZE, 4 * BLOCK_SIZE
 #: Arrays remembered of one file: each read looks through them, and a recording has a hundred.
 ARRAYS = 512
 #: Structures followed in one file, each some 100 bytes of memory.

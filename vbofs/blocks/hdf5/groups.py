@@ -1,16 +1,16 @@
-"""Superblocks and old-style groups: symbol table nodes, their B-trees, local heaps."""
+"""Superblocks, old-style groups (symbol table nodes, their B-trees, local heaps), chunk B-trees."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
 
-from .pointer import Kind, Pointer, to, value, whole
+from .pointer import Kind, Pointer, address_at, chunk_key, chunk_node, to, value, whole
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ENTRY = struct.Struct("<8xQI4xQQ")
 _CACHED_GROUP = 1
-_GROUP_NODE = 0
+_GROUP_NODE, _CHUNK_NODE = 0, 1
 
 
 def superblock_in(head: bytes) -> int | None:
@@ -52,6 +52,19 @@ def tree_node(content: bytes, pointer: Pointer) -> Iterable[Pointer]:
     # After the siblings' addresses, keys and children in turn.
     children = struct.unpack_from(f"<{2 * entries}Q", content, 24)[1::2]
     return [to(Kind.TREE if level else Kind.SNOD, child) for child in children]
+
+
+def chunks(content: bytes, pointer: Pointer) -> Iterable[Pointer]:
+    """The nodes below one of a chunk tree.  ``H5Ovisit``, and so every listing with h5py, walks all
+    of them to add up the bytes of metadata; the chunks themselves are data."""
+    signature, kind, level, entries = struct.unpack_from("<4sBBH", content)
+    if signature != b"TREE" or kind != _CHUNK_NODE or not level:
+        return ()
+    step = chunk_key(pointer.shape) + 8
+    if 24 + step * entries > len(content):
+        return ()
+    places = range(24 + step - 8, 24 + step * entries, step)
+    return [chunk_node(address_at(content, at), pointer.shape) for at in places]
 
 
 def symbol_node(content: bytes, pointer: Pointer) -> Iterator[Pointer]:

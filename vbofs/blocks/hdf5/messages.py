@@ -15,6 +15,7 @@ from .pointer import (
     Kind,
     Pointer,
     address_at,
+    chunk_node,
     to,
     value,
 )
@@ -24,8 +25,8 @@ Message: TypeAlias = tuple[int, int, int, int]
 
 #: Raw data that readers take with the metadata: scalars, names, short columns.
 SMALL = 16 << 10
-#: Raw data read for what they point to: 256 strings, which lie in the same few collections.
-FOLLOWED_VALUES = 4 << 10
+#: Raw data read for what they point to: 64 strings, which lie in the same few collections.
+FOLLOWED_VALUES = 1 << 10
 
 _DATATYPE, _LAYOUT, _CONTINUATION = 0x03, 0x08, 0x10
 _SHARED = 0x02
@@ -40,8 +41,8 @@ _COMPACT, _CONTIGUOUS, _CHUNKED, _VIRTUAL = range(4)
 #: Bytes of a version 4 layout between an index's type and its address; implicit indexes and
 #: single chunks point to raw data.
 _INDEX_PARAMETERS = {3: 1, 4: 5, 5: 6}
-#: Bytes of the root of a chunk index, as far as a first look at it goes.
-_CHUNK_TREE, _CHUNK_HEADER = 2048, 64
+#: Bytes of the header of a chunk index of the newer kinds.
+_CHUNK_HEADER = 64
 #: Bytes of a global heap beside the values in it: its own header, and that of one value.
 _COLLECTED = 48
 _LONG = FIRST_READ[Kind.GCOL] - _COLLECTED
@@ -227,9 +228,9 @@ def _raw(start: int, size: int, element: Kind | None) -> Iterable[Pointer]:
 
 
 def _chunk_index(body: bytes, version: int) -> Iterator[Pointer]:
-    """The root of the index only: below it are as many nodes as there are chunks."""
+    """The B-tree of the chunks, or only the header of an index of the newer kinds."""
     if version == 3:
-        yield value(address_at(body, 3), _CHUNK_TREE)
+        yield chunk_node(address_at(body, 3), body[2])
         return
     rank, width = body[3], body[4]
     at = 5 + rank * width

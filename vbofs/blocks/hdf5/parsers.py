@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from .dense import direct_block, fractal_heap, index_header, index_node, indirect_block
-from .groups import local_heap, superblock, symbol_node, tree_node
+from .groups import chunks, local_heap, superblock, symbol_node, tree_node
 from .headers import continued_chunk, continued_messages, object_header
 from .messages import collection, heap_values
 from .pointer import MISTAKES, Kind, Parser, Pointer
@@ -16,6 +16,7 @@ _PARSERS: dict[Kind, Parser] = {
     Kind.MESSAGES: continued_messages,
     Kind.OCHK: continued_chunk,
     Kind.TREE: tree_node,
+    Kind.CHUNKS: chunks,
     Kind.SNOD: symbol_node,
     Kind.HEAP: local_heap,
     Kind.VLEN: heap_values,

@@ -27,6 +27,7 @@ class Kind(enum.IntEnum):
     MESSAGES = enum.auto()  # A version 1 header, continued.
     OCHK = enum.auto()
     TREE = enum.auto()
+    CHUNKS = enum.auto()  # The B-tree of a chunked array; its shape is the number of dimensions.
     SNOD = enum.auto()
     HEAP = enum.auto()
     VLEN = enum.auto()  # Values that are references into global heaps.
@@ -84,6 +85,23 @@ def address_at(content: bytes, at: int) -> int:
 def to(kind: Kind, address: int, shape: Any = None) -> Pointer:
     """A pointer to a structure whose size is still unknown."""
     return Pointer(address, address + FIRST_READ[kind], kind, shape)
+
+
+#: Children of a node of a chunk tree, as HDF5 makes them unless told otherwise (istore_k of 32).
+_CHUNKS = 64
+#: HDF5's limit, and one dimension for the size of an element.
+_DIMENSIONS = 33
+
+
+def chunk_key(dimensions: int) -> int:
+    """Bytes of a key in a chunk tree: a chunk's size, its filters, where it is in the array."""
+    return 8 + 8 * min(dimensions, _DIMENSIONS)
+
+
+def chunk_node(address: int, dimensions: int) -> Pointer:
+    """A pointer to a node of the chunk tree of an array of so many *dimensions*."""
+    key = chunk_key(dimensions)
+    return Pointer(address, address + 24 + _CHUNKS * (key + 8) + key, Kind.CHUNKS, dimensions)
 
 
 def value(address: int, size: int) -> Pointer:
