@@ -18,8 +18,8 @@ from pathlib import Path
 import click
 
 from .. import control, handover
-from ..config import FIELDS, VARIABLE_PREFIX, Settings, config_file, load
-from ..errors import LogUnwritable, SettingsInvalid, VbofsError
+from ..config import FIELDS, FILE_VARIABLE, VARIABLE_PREFIX, Settings, load
+from ..errors import MountFailed, SettingsInvalid, VbofsError
 from .service import owner_of
 
 USAGE, SYSTEM, INTERRUPTED, FAILED = 1, 2, 8, 32
@@ -110,7 +110,8 @@ def _settings(source: str, mountpoint: str, options: dict[str, str], *, sloppy: 
         if key not in unknown
     }
     given |= {"dataset": source, "mountpoint": mountpoint, "allow_other": "1"}
-    given.setdefault("log_file", str(LOGS / f"{mountpoint.strip('/').replace('/', '-')}.log"))
+    name = mountpoint.strip("/").replace("/", "-")[-200:] or "root"
+    given.setdefault("log_file", str(LOGS / f"{name}.log"))
     _enter_environment(given, config)
     return load({})
 
@@ -129,17 +130,20 @@ def _enter_environment(given: dict[str, str], config: str | None) -> None:
         **{VARIABLE_PREFIX + key.upper(): value for key, value in given.items()},
     )
     if config:
-        os.environ["VBOFS_CONFIG"] = config
-    elif not config_file().exists():
-        os.environ.pop("VBOFS_CONFIG", None)
+        os.environ[FILE_VARIABLE] = config
 
 
 def _mount(settings: Settings, user: str, owner: tuple[int, int], flags: int) -> str:
     """Mount, start the daemon, and return its word that it answers."""
     for folder in (settings.cache_dir, control.SYSTEM_RUNTIME_DIR, LOGS):
         _make(folder, owner)
-    os.environ["HOME"] = pwd.getpwnam(user).pw_dir
     mountpoint = settings.mountpoint
+    os.environ.update(
+        HOME=pwd.getpwnam(user).pw_dir,
+        # As they are seen from here, for the daemon stands elsewhere.
+        VBOFS_MOUNTPOINT=str(mountpoint),
+        VBOFS_CACHE_DIR=str(settings.cache_dir),
+    )
     channel = handover.attach(mountpoint, settings.dataset, owner, everyone=True, flags=flags)
     with handover.undone_on_error(mountpoint, channel):
         done = subprocess.run(
@@ -171,7 +175,7 @@ def _make(folder: Path, owner: tuple[int, int]) -> None:
     except FileExistsError:
         return
     except OSError as error:
-        raise LogUnwritable(f"{folder} cannot be made: {error.strerror}") from error
+        raise MountFailed(f"{folder} cannot be made: {error.strerror}") from error
 
 
 def main() -> None:
