@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from vbofs.cli import cli
-from vbofs.cli.manpage import manual
+from vbofs.cli.manpage import _prose, manual
 from vbofs.errors import NeedsRoot
 
 ENVIRONMENT = Path(sys.prefix)
@@ -142,6 +142,15 @@ def test_the_manual_has_every_command_and_every_option():
                 assert option.opts[0] in page, (context.command_path, option.opts)
     assert "fuse-fd" not in page
     assert "service attach" not in page
+
+
+def test_prose_is_filled_examples_stay_and_nothing_is_a_request_of_roffs():
+    text = "One\n  paragraph.\n\n\b\n.vbofs mount\n  -v\n\n'quoted' \\ done"
+    assert list(_prose(text)) == [
+        "One paragraph.",
+        *(".PP", ".nf", r"\&.vbofs mount", r"  \-v", ".fi"),
+        *(".PP", r"\&'quoted' \e done"),
+    ]
 
 
 @pytest.mark.skipif(shutil.which("man") is None, reason="man is not installed")

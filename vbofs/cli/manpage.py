@@ -68,9 +68,10 @@ def _commands() -> Iterator[str]:
 
 
 def _described(command: click.Command, context: click.Context) -> Iterator[str]:
+    usage = " ".join(command.collect_usage_pieces(context))
     yield f".SS {_escaped(context.command_path)}"
     yield ".PP"
-    yield rf"\fB{_escaped(context.command_path)}\fR {_escaped(' '.join(_usage(command, context)))}"
+    yield rf"\fB{_escaped(context.command_path)}\fR {_escaped(usage)}"
     yield ".PP"
     yield from _prose(command.help or "")
     for option in command.get_params(context):
@@ -86,15 +87,14 @@ def _described(command: click.Command, context: click.Context) -> Iterator[str]:
                 yield from _described(inner, click.Context(inner, context, name))
 
 
-def _usage(command: click.Command, context: click.Context) -> list[str]:
-    return command.collect_usage_pieces(context)
-
-
 def _prose(text: str) -> Iterator[str]:
     for number, paragraph in enumerate(inspect.cleandoc(text).split("\n\n")):
         if number:
             yield ".PP"
-        yield _escaped(" ".join(paragraph.split()))
+        if paragraph.startswith("\b"):  # Click's mark of lines that stay as they are.
+            yield from (".nf", *map(_escaped, paragraph.split("\n")[1:]), ".fi")
+        else:
+            yield _escaped(" ".join(paragraph.split()))
 
 
 def _escaped(text: str) -> str:
