@@ -127,6 +127,7 @@ def _completions(share: Path, *, is_package: bool) -> Iterator[Piece]:
     from click.shell_completion import get_completion_class
 
     from . import cli
+    from .completion import VARIABLE
 
     for shell, name in {
         "bash": "bash-completion/completions/vbofs",
@@ -136,7 +137,7 @@ def _completions(share: Path, *, is_package: bool) -> Iterator[Piece]:
     }.items():
         complete = get_completion_class(shell)
         assert complete is not None, "click knows the three"
-        yield Piece(share / name, complete(cli, {}, "vbofs", "_VBOFS_COMPLETE").source().encode())
+        yield Piece(share / name, complete(cli, {}, "vbofs", VARIABLE).source().encode())
 
 
 def _system_pieces(place: Place) -> Iterator[Piece]:
