@@ -52,18 +52,19 @@ def socket_name(mountpoint: Path) -> str:
 
 
 @contextlib.contextmanager
-def address(mountpoint: Path) -> Iterator[str]:
+def address(mountpoint: Path, where: Path | None = None) -> Iterator[str]:
     """An address of any length: sun_path has room for 108 bytes, a directory's descriptor has
-    room for all."""
-    folder = os.open(_folder(mountpoint), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    room for all.  *where*: the directory, if not this user's own."""
+    folder = os.open(where or runtime_dir(), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{folder}/{socket_name(mountpoint)}"
     finally:
         os.close(folder)
 
 
-def _folder(mountpoint: Path) -> Path:
-    """Where the socket lies: root also talks to the daemons of the system's own mounts."""
+def folder_of(mountpoint: Path) -> Path:
+    """Where a daemon that is to be asked has its socket: root also asks those of the system's own
+    mounts."""
     mine = runtime_dir()
     if os.geteuid() == 0 and not (mine / socket_name(mountpoint)).exists():
         system = SYSTEM_RUNTIME_DIR / "vbofs"
@@ -104,7 +105,7 @@ def ask(mountpoint: Path, verb: str, **args: Any) -> Any:
     try:
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as daemon,
-            address(mountpoint) as where,
+            address(mountpoint, folder_of(mountpoint)) as where,
         ):
             daemon.settimeout(STATUS_PATIENCE if verb == "status" else PATIENCE)
             daemon.connect(where)
