@@ -114,6 +114,16 @@ def test_installing_again_replaces_what_is_there(home, monkeypatch):
     assert page.read_text() == manual()
 
 
+def test_a_link_into_another_environment_is_left_alone(home, monkeypatch):
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    run("install", "--user")
+    link = home / ".local/bin/vbofs"
+    link.unlink()
+    link.symlink_to("/opt/another/bin/vbofs")
+    assert run("uninstall", "--user").exit_code == 0
+    assert files(home / ".local") == {"bin/vbofs"}
+
+
 def test_for_the_system_it_takes_root(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(NeedsRoot, match="use sudo, or --user"):

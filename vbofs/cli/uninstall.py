@@ -10,7 +10,7 @@ import platformdirs
 
 from .. import mounts
 from ..errors import InstallFailed
-from .install import Place, attempt, pieces, place_of, place_options, reload_units
+from .install import Piece, Place, attempt, pieces, place_of, place_options, reload_units
 
 SETTINGS, CACHE = Path("/etc/vbofs"), Path("/var/cache/vbofs")
 
@@ -28,7 +28,9 @@ def command(
     if place.is_live:
         _stop(place)
     for piece in pieces(place):
-        _remove(place.on_disk(piece.path), place)
+        path = place.on_disk(piece.path)
+        if not _is_anothers(path, piece):
+            _remove(path, place)
     if place.is_live:
         _settle(place)
 
@@ -41,6 +43,11 @@ def _stop(place: Place) -> None:
             link.unlink()
     else:
         attempt("systemctl", "--user", "disable", "--now", "vbofs.service", quietly=True)
+
+
+def _is_anothers(path: Path, piece: Piece) -> bool:
+    """A link of that name into another environment: a package's, say."""
+    return piece.target is not None and path.is_symlink() and path.readlink() != piece.target
 
 
 def _remove(path: Path, place: Place) -> None:
