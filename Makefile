@@ -3,20 +3,21 @@
 # make test-site  nodes of a site in network namespaces, as root: what the origin sends, with and without caches
 # make bench  beside rclone and s3fs    make soak  half an hour of trouble    make chaos  to be watched
 # make test-allensdk  the real AllenSDK, in an environment of its own, on a mounted sample
-# make install, make uninstall   the command vbofs, in an environment of its own
+# make install, make uninstall   the command, units, mount helper, manual page and completions
+# make deb    a Debian package    make test-deb  installs and removes it    make test-systemd  boots
 
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check -q
 ifeq ($(shell id -u),0)
 HOME_OF_VBOFS ?= /opt/vbofs
-BIN ?= /usr/local/bin
+PREFIX ?= /usr/local
 else
 HOME_OF_VBOFS ?= $(HOME)/.local/share/vbofs
-BIN ?= $(HOME)/.local/bin
+PREFIX ?= $(HOME)/.local
 endif
 
-.PHONY: demo demo-stop test test-site test-allensdk lint types unit bench soak chaos format install uninstall packages test-packages clean
+.PHONY: demo demo-stop test test-site test-allensdk test-systemd test-deb deb lint types unit bench soak chaos format install uninstall packages test-packages clean
 
 demo: $(VENV)/.demo
 	@$(VENV)/bin/vbofs demo start
@@ -52,6 +53,16 @@ $(ALLENSDK)/.installed: tests/allensdk/constraints.txt
 	$(ALLENSDK)/bin/python -m pip --disable-pip-version-check -q install -c $< allensdk
 	@touch $@
 
+# Under a real systemd, booted in namespaces over a copy of this machine: needs root.
+test-systemd: $(VENV)/.test test-packages
+	RUN_SYSTEMD_TESTS=1 $(VENV)/bin/python -m pytest tests/systemd tests/test_install.py
+
+deb:
+	@sh systemd/deb/build
+
+test-deb: $(VENV)/.test test-packages
+	RUN_DEB_TEST=1 $(VENV)/bin/python -m pytest tests/systemd/test_packaged_deb.py
+
 bench: $(VENV)/.test
 	$(VENV)/bin/python -m tests.benchmarks
 
@@ -83,13 +94,11 @@ $(VENV)/.test: pyproject.toml | $(VENV)/bin/python packages
 install: packages
 	$(PYTHON) -m venv $(HOME_OF_VBOFS)
 	$(HOME_OF_VBOFS)/bin/python -m pip --disable-pip-version-check -q install .
-	mkdir -p $(BIN)
-	ln -sf $(HOME_OF_VBOFS)/bin/vbofs $(BIN)/vbofs
-	@echo "Installed $(BIN)/vbofs; now: vbofs mount ~/vbo"
+	@$(HOME_OF_VBOFS)/bin/vbofs install --prefix $(PREFIX)
 
 uninstall:
-	rm -rf $(HOME_OF_VBOFS) $(BIN)/vbofs
-	@echo "vbofs is gone; its cache, if you want that gone too: ~/.cache/vbofs"
+	@[ ! -x $(HOME_OF_VBOFS)/bin/vbofs ] || $(HOME_OF_VBOFS)/bin/vbofs uninstall --prefix $(PREFIX)
+	rm -rf $(HOME_OF_VBOFS)
 
 # What the system must have, found out by looking for the thing and not for Debian's name of it.
 packages:

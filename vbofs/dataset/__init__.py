@@ -104,17 +104,29 @@ class Dataset:
         return f"<Dataset {self._settings.dataset} {list(self.releases)}>"
 
     @classmethod
-    async def open(cls, remote: ObjectStore, settings: Settings) -> Dataset:
+    async def open(
+        cls, remote: ObjectStore, settings: Settings, *, remembers: bool = False
+    ) -> Dataset:
         """Ask which releases there are, or offline remember it.
 
+        *remembers*: so also where the bucket is out of reach, if they are known from before.
         NoReleases, UnknownRelease, ManifestInvalid (nothing else is left) or a RemoteError.
         """
         dataset = cls(remote, settings)
         if not settings.offline:
-            await dataset.refresh()
+            await dataset._ask(remembers=remembers)
         dataset._check_selection()
         dataset._opened = True
         return dataset
+
+    async def _ask(self, *, remembers: bool) -> None:
+        try:
+            await self.refresh()
+        except RemoteError as error:
+            if not (remembers and error.retryable and self.listing.manifests):
+                raise
+            day = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.listing.checked))
+            log.warning("%s; showing the releases known since %s", error, day)
 
     @property
     def project(self) -> str:
