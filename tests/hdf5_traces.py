@@ -123,6 +123,8 @@ class Network:
         missing = [block for block in covering(within) if block not in self._here]
         if missing:
             self.served.demanded += len(set(missing).difference(self._asked))
+            if self._chase:
+                self._ask(self._chase.missed(range(missing[0], missing[-1] + 1)))
             self._wave(missing)
 
     def _wave(self, demand):

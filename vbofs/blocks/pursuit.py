@@ -77,6 +77,11 @@ class Pursuit:
         arrays = self._known.get(self._blob.ident) if self._closed else self._chase.arrays
         return next((a for a in arrays or () if a.start <= offset < a.stop), None)
 
+    def missed(self, blocks: range) -> None:
+        """A reader is about to wait for *blocks*."""
+        if self._begun and not self._closed:
+            self._ask(self._chase.missed(blocks))
+
     def saw(self, blocks: range) -> None:
         """A read of *blocks* has been answered: there may be metadata in them."""
         self._profile.note(blocks)

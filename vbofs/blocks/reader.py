@@ -54,6 +54,8 @@ class BlobReader:
         answer = self._from_disk(extent)
         # Another daemon may have fetched again what this one has condemned.
         if answer is None or self._fetcher.verifier.is_condemned(self.blob):
+            if self._pursuit:
+                self._pursuit.missed(blocks)
             answer = await self._fetched(extent, blocks, ahead)
         else:
             self._fetcher.note_hit(len(blocks))

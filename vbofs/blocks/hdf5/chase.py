@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from ...model import Extent
@@ -19,6 +20,11 @@ BUDGET = 16 << 20
 HEAD, TAIL = BLOCK_SIZE, 4 * BLOCK_SIZE
 #: Arrays remembered of one file: each read looks through them, and a recording has a hundred.
 ARRAYS = 512
+#: Kinds that are fetched once some are missed, by how many: a chunk tree is walked, and the first
+#: string of each array is looked at, by who does so once; but a column may be read for itself.
+MISSED = {Kind.LEAF: 1, Kind.STRINGS: 1, Kind.COLUMN: 2}
+#: Extents of one such kind that are remembered.
+LATER = 512
 #: Structures followed in one file, each some 100 bytes of memory.
 STRUCTURES = 6144
 #: Bytes parsed in one file, some 0.1 s of work for each MiB of the most laborious.
@@ -58,6 +64,8 @@ class Chase:
         self._values: set[Extent] = set()  # Asked for, not to be parsed.
         self._arrays: list[Extent] = []
         self._waiting = Waiting()
+        self._later: dict[Kind, set[Extent]] = {kind: set() for kind in MISSED}
+        self._missed: Counter[Kind] = Counter()
         self._given_up = 0
         self._effort = EFFORT
         self._finished = not size
@@ -105,6 +113,20 @@ class Chase:
         self._finished = self._finished or (self._origin is not None and not self._waiting.count)
         return arrival.asks
 
+    def missed(self, blocks: range) -> list[Extent]:
+        """A reader waits for *blocks*; return what he is likely to want after that.
+
+        Within the budget, as all that is asked for; also when the chase is finished.
+        """
+        asks: list[Extent] = []
+        for kind, later in self._later.items():
+            hit = {one for one in later if _touch(covering(one), blocks)}
+            self._missed[kind] += bool(hit)
+            if hit and self._missed[kind] >= MISSED[kind]:
+                asks += [one for one in sorted(later - hit) if self._is_new(one)]
+                later.clear()
+        return asks
+
     def _begin(self, arrival: Arrival) -> None:
         """Find the superblock in the file's first block; until that is here, nothing is known."""
         if arrival.extent.start:
@@ -129,9 +151,14 @@ class Chase:
         """Parse what *pointer* points to, now if it is here; else ask for it and wait."""
         start = pointer.start + (self._origin or 0)
         stop = min(start + pointer.stop - pointer.start, self._size)
-        if pointer.kind is Kind.ARRAY:
+        if pointer.kind in (Kind.ARRAY, Kind.COLUMN):
             if start < stop and len(self._arrays) < ARRAYS:
                 self._arrays.append(Extent(start, stop))
+        if pointer.kind in self._later and start < stop:
+            if len(self._later[pointer.kind]) < LATER:
+                self._later[pointer.kind].add(Extent(start, stop))
+            return
+        if pointer.kind is Kind.ARRAY:
             return
         if stop - start <= self._found.get(start, 0):
             return  # Not in the file, or not new.
@@ -172,3 +199,7 @@ class Chase:
             arrival.asks.append(wait.extent)
         else:
             self._given_up += 1
+
+
+def _touch(one: range, other: range) -> bool:
+    return max(one.start, other.start) < min(one.stop, other.stop)

@@ -63,8 +63,9 @@ def chunks(content: bytes, pointer: Pointer) -> Iterable[Pointer]:
     step = chunk_key(pointer.shape) + 8
     if 24 + step * entries > len(content):
         return ()
+    below = Kind.CHUNKS if level > 1 else Kind.LEAF
     places = range(24 + step - 8, 24 + step * entries, step)
-    return [chunk_node(address_at(content, at), pointer.shape) for at in places]
+    return [chunk_node(address_at(content, at), pointer.shape, below) for at in places]
 
 
 def symbol_node(content: bytes, pointer: Pointer) -> Iterator[Pointer]:

@@ -11,6 +11,7 @@ from .pointer import (
     FIRST_READ,
     LARGEST_STRUCTURE,
     MISTAKES,
+    SIEVE,
     Item,
     Kind,
     Pointer,
@@ -223,8 +224,11 @@ def _layout(body: bytes, element: Kind | None) -> Iterable[Pointer]:
 
 def _raw(start: int, size: int, element: Kind | None) -> Iterable[Pointer]:
     if element:
-        return (Pointer(start, start + min(size, FOLLOWED_VALUES), element),)
-    return (value(start, size) if size <= SMALL else Pointer(start, start + size, Kind.ARRAY),)
+        followed = Pointer(start, start + min(size, FOLLOWED_VALUES), element)
+        return followed, Pointer(start, start + min(size, SIEVE), Kind.STRINGS)
+    if size <= SMALL:
+        return (value(start, size),)
+    return (Pointer(start, start + size, Kind.COLUMN if size <= SIEVE else Kind.ARRAY),)
 
 
 def _chunk_index(body: bytes, version: int) -> Iterator[Pointer]:

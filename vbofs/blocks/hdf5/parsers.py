@@ -10,7 +10,7 @@ from .headers import continued_chunk, continued_messages, object_header
 from .messages import collection, heap_values
 from .pointer import MISTAKES, Kind, Parser, Pointer
 
-_PARSERS: dict[Kind, Parser] = {
+PARSERS: dict[Kind, Parser] = {
     Kind.SUPERBLOCK: superblock,
     Kind.HEADER: object_header,
     Kind.MESSAGES: continued_messages,
@@ -33,6 +33,6 @@ _PARSERS: dict[Kind, Parser] = {
 def pointers_in(content: bytes, pointer: Pointer) -> Collection[Pointer]:
     """What the structure at *pointer* points to; nothing if it is not what it was said to be."""
     try:
-        return list(_PARSERS[pointer.kind](content, pointer))
+        return list(PARSERS[pointer.kind](content, pointer))
     except MISTAKES:
         return ()

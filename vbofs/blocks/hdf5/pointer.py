@@ -13,6 +13,9 @@ LARGEST_STRUCTURE = 64 << 10
 LARGEST_VALUE = 1 << 20
 
 
+#: HDF5's sieve buffer: what it reads of a contiguous array when one value of it is asked for.
+SIEVE = 64 << 10
+
 #: What reading a structure raises where it is not what it was said to be.
 MISTAKES = (struct.error, IndexError, OverflowError)
 
@@ -22,6 +25,10 @@ class Kind(enum.IntEnum):
 
     VALUE = enum.auto()  # Names, numbers: points to nothing.
     ARRAY = enum.auto()  # The same, too large to be fetched unasked.
+    # Read by some and not by others, but then all of a kind: fetched when the first is missed.
+    COLUMN = enum.auto()  # An array that HDF5 reads at once.
+    STRINGS = enum.auto()  # As much of an array of strings as HDF5 reads with the first.
+    LEAF = enum.auto()  # The last nodes of a chunk tree.
     SUPERBLOCK = enum.auto()
     HEADER = enum.auto()  # Of an object: version 1 has no signature, version 2 OHDR.
     MESSAGES = enum.auto()  # A version 1 header, continued.
@@ -98,10 +105,10 @@ def chunk_key(dimensions: int) -> int:
     return 8 + 8 * min(dimensions, _DIMENSIONS)
 
 
-def chunk_node(address: int, dimensions: int) -> Pointer:
+def chunk_node(address: int, dimensions: int, kind: Kind = Kind.CHUNKS) -> Pointer:
     """A pointer to a node of the chunk tree of an array of so many *dimensions*."""
     key = chunk_key(dimensions)
-    return Pointer(address, address + 24 + _CHUNKS * (key + 8) + key, Kind.CHUNKS, dimensions)
+    return Pointer(address, address + 24 + _CHUNKS * (key + 8) + key, kind, dimensions)
 
 
 def value(address: int, size: int) -> Pointer:
