@@ -10,6 +10,7 @@ import trio
 from tests.conftest import PROJECT, contents, manifest_name
 from vbofs.blocks.extents import BLOCK_SIZE
 from vbofs.catalog.tree import ROOT, Directory
+from vbofs.catalog.views import VIEWS
 from vbofs.errors import NoSuchName, RemoteError
 
 FILES = {"sessions/1.nwb": contents(3 * BLOCK_SIZE, 1), "sessions/2.nwb": b"two"}
@@ -59,7 +60,8 @@ async def test_the_root_shows_releases_latest_manifests_and_what_lies_there(
 async def test_looking_into_a_release_builds_it_and_no_other(published, open_filesystem):
     filesystem = await open_filesystem()
     folder = await filesystem.lookup(ROOT, b"v1.0.1")
-    assert await listing(filesystem, folder.ino) == [".", "..", "project_metadata", "sessions"]
+    expected = [".", "..", *sorted(VIEWS), "project_metadata", "sessions"]
+    assert await listing(filesystem, folder.ino) == expected
     assert filesystem.built == ["1.0.1"]
 
 

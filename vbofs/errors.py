@@ -210,6 +210,25 @@ class ManifestInvalid(VbofsError):
     exit_status = 42
 
 
+class UnknownColumn(VbofsError):
+    """No table of the release has that column or value, or there is no such table."""
+
+    exit_status = 43
+
+
+class QueryInvalid(VbofsError):
+    """A query is not one: --where or --depth cannot be understood, or asks for more than a
+    comparison."""
+
+    exit_status = 44
+
+
+class TableInvalid(VbofsError):
+    """A metadata table is not what it must be, or is too large."""
+
+    exit_status = 46
+
+
 # --- settings
 
 

@@ -1,8 +1,9 @@
 """The read-only file system: names, attributes and bytes.  It has never heard of FUSE.
 
 ``Tree`` answers whatever is known; this room decides when something must be found out first: a
-release is built when it is first looked into, and the root asks for news when somebody looks at it
-and the last look is long ago.  Nothing here runs by a clock, so an idle mount never wakes.
+release, and each view in it, is built when it is first looked into, and the root asks for news when
+somebody looks at it and the last look is long ago.  Nothing here runs by a clock, so an idle mount
+never wakes.
 
 Readers are per file, not per handle: two programs that read one file sequentially share one
 read-ahead, and ten thousand handles cost ten thousand counts.
@@ -12,7 +13,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 from cachetools import LRUCache
@@ -22,8 +25,10 @@ from .blocks.pursuit import Pursuit
 from .blocks.reader import BlobReader
 from .blocks.store import BlockStore
 from .catalog.tree import ROOT, Directory, File, Node, Symlink, Tree
+from .catalog.views import VIEWS, Layout
 from .dataset import Dataset, Document
-from .errors import NoSuchName, VbofsError
+from .errors import NoSuchName, TableInvalid, VbofsError
+from .metadata import Metadata
 from .model import Attrs, Blob, Extent
 
 log = logging.getLogger(__name__)
@@ -35,6 +40,9 @@ SIZE_PATIENCE = 5.0
 
 #: Files whose metadata are followed; content that only claims to be HDF5 is soon found out.
 HDF5_NAMES = (".nwb", ".h5", ".hdf5", ".hdf", ".he5", ".mat", ".nc")
+
+#: Fills the directory whose inode number it gets.
+Builder = Callable[[int], Awaitable[None]]
 
 MANIFESTS = "manifests"
 LATEST = "latest"
@@ -72,6 +80,9 @@ class Filesystem:
         self.tree = Tree()
         self._manifests = self.tree.add_directory(ROOT, MANIFESTS, 0)
         self._releases: dict[int, str] = {}
+        self._metadata = Metadata(dataset, store, fetcher)
+        #: How each directory that has not been looked into is built.
+        self._builders: dict[int, Builder] = {}
         self._building: dict[int, trio.Lock] = {}
         self._handles: Counter[int] = Counter()
         self._readers: dict[int, BlobReader] = {}
@@ -148,13 +159,34 @@ class Filesystem:
         return next(ino for ino, known in self._releases.items() if known == release)
 
     async def _built(self, ino: int) -> Directory:
-        """The directory *ino*, after building it if it is a release that is still to be built."""
+        """The directory *ino*, after building it if nobody has looked into it yet."""
         if not self._is_built(ino):
             async with self._building.setdefault(ino, trio.Lock()):
                 if not self._is_built(ino):
-                    contents = await self._dataset.contents(self._releases[ino])
-                    self.tree.fill(ino, contents.files)
+                    await self._builders[ino](ino)
+                    del self._builders[ino], self._building[ino]
         return self.tree.directory(ino)
+
+    async def _build_release(self, release: str, ino: int) -> None:
+        contents = await self._dataset.contents(release)
+        self.tree.fill(ino, contents.files)
+        if not contents.tables:
+            return  # Nothing that a view could be made of.
+        taken = self.tree.directory(ino).children or {}
+        for view in VIEWS:
+            if view.encode() not in taken:
+                made = self.tree.add_directory(ino, view, contents.mtime, built=False)
+                self._builders[made] = partial(self._build_view, release, view)
+
+    async def _build_view(self, release: str, view: str, ino: int) -> None:
+        """A view of tables that are bad is empty; one whose tables cannot be had now is an error,
+        and is built at another look."""
+        layout: Layout = {}
+        try:
+            layout = await self._metadata.layout(release, view)
+        except TableInvalid as error:
+            log.log(error.level, "v%s/%s is empty: %s", release, view, error)
+        self.tree.fill_links(ino, layout)
 
     # --- news
 
@@ -192,6 +224,7 @@ class Filesystem:
                 mtime = document.facts.mtime
                 ino = self.tree.add_directory(ROOT, f"v{release}", mtime, built=False)
                 self._releases[ino] = release
+                self._builders[ino] = partial(self._build_release, release)
                 root.mtime = max(root.mtime, mtime)
             self._show(self._manifests, document)
         self.tree.directory(self._manifests).mtime = root.mtime

@@ -19,10 +19,11 @@ PART = 8 << 20
 
 
 class Published:
-    """What has been put on *s3*, and the truth about it."""
+    """What has been put on *s3*, and the truth about it; in another *dataset*, if need be."""
 
-    def __init__(self, s3: ProgrammableS3) -> None:
+    def __init__(self, s3: ProgrammableS3, dataset: str = PROJECT) -> None:
         self.s3 = s3
+        self.project, self.bucket = dataset, f"{dataset}-data"
         self.url = s3.url
         self._pins: dict[str, dict[str, Version]] = {}
 
@@ -36,31 +37,32 @@ class Published:
         tables = {p: v for p, v in pins.items() if p.endswith(".csv")}
         others = {p: v for p, v in pins.items() if p not in tables}
         return {
-            "project_name": PROJECT,
+            "project_name": self.project,
             "manifest_version": release,
             "metadata_file_id_column_name": "file_id",
             "data_pipeline": [{"name": "AllenSDK", "version": "2.16.0", "comment": ""}],
-            "metadata_files": {path: entry(v) for path, v in tables.items()},
-            "data_files": {str(n): entry(v) for n, v in enumerate(others.values())},
+            "metadata_files": {_table(p): entry(v, self.bucket) for p, v in tables.items()},
+            "data_files": {str(n): entry(v, self.bucket) for n, v in enumerate(others.values())},
         }
 
     def manifest(self, release: str, document: dict[str, Any] | bytes) -> None:
         """Put a manifest, whatever it says."""
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
-        self.s3.put(BUCKET, f"{MANIFESTS}_v{release}.json", body, last_modified=DAY)
+        name = f"{self.project}/manifests/{self.project}_project_manifest_v{release}.json"
+        self.s3.put(self.bucket, name, body, last_modified=DAY)
 
     def _put(self, path: str, body: int | bytes | Version) -> Version:
         if isinstance(body, Version):
             return body
-        key = f"{PROJECT}/{path}"
+        key = f"{self.project}/{path}"
         if isinstance(body, bytes):
-            version_id = self.s3.put(BUCKET, key, body, last_modified=DAY)
+            version_id = self.s3.put(self.bucket, key, body, last_modified=DAY)
         else:
-            version_id = self.s3.put_virtual(BUCKET, key, body, last_modified=DAY)
-            whole = self.s3.version(BUCKET, key, version_id)
+            version_id = self.s3.put_virtual(self.bucket, key, body, last_modified=DAY)
+            whole = self.s3.version(self.bucket, key, version_id)
             etag = multipart_etag(whole.read(at, at + PART) for at in range(0, body, PART))
-            self.s3.put_virtual(BUCKET, key, body, version_id, last_modified=DAY, etag=etag)
-        return self.s3.version(BUCKET, key, version_id)
+            self.s3.put_virtual(self.bucket, key, body, version_id, last_modified=DAY, etag=etag)
+        return self.s3.version(self.bucket, key, version_id)
 
     def pin(self, release: str, path: str) -> Version:
         """The version that *release* has at *path*; its ``read`` is the truth."""
@@ -71,14 +73,18 @@ class Published:
 
     def ranges(self, path: str) -> list[tuple[int, int]]:
         """The ranges of the file at *path* that were asked for, in order of arrival."""
-        key = f"{PROJECT}/{path}"
+        key = f"{self.project}/{path}"
         asked = [one for one in self.s3.requests if one.operation == "GET" and one.key == key]
         return [one.range for one in asked if one.range]
 
 
-def entry(version: Version) -> dict[str, str]:
+def _table(path: str) -> str:
+    return path.rpartition("/")[2].removesuffix(".csv")
+
+
+def entry(version: Version, bucket: str = BUCKET) -> dict[str, str]:
     return {
-        "url": f"{URL}/{version.key}",
+        "url": f"https://{bucket}.s3.us-west-2.amazonaws.com/{version.key}",
         "version_id": version.version_id,
         "file_hash": version.digest(),
     }

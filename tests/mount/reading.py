@@ -19,11 +19,12 @@ def opened(path: Path) -> Iterator[int]:
 
 
 def walked(root: Path) -> set[str]:
-    """Every file under *root*, relative to it."""
+    """Every file under *root*, relative to it; links to files are none."""
     return {
-        os.path.relpath(os.path.join(folder, name), root)
+        os.path.relpath(path, root)
         for folder, _, names in os.walk(root)
-        for name in names
+        for path in (os.path.join(folder, name) for name in names)
+        if not os.path.islink(path)
     }
 
 

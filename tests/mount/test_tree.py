@@ -13,6 +13,7 @@ import pytest
 from tests.mount.published import BUCKET, DAY, PROJECT
 from tests.mount.waiting import eventually
 from tests.s3 import Fault, load_catalogue
+from vbofs.catalog.views import VIEWS
 
 FILE = "behavior_sessions/one.nwb"
 TABLE = "project_metadata/behavior_session_table.csv"
@@ -56,6 +57,7 @@ def test_directories_of_any_depth_come_from_the_urls(mounted, published):
     assert found == {
         *(".", "behavior_sessions", "project_metadata", "behavior_ecephys_sessions"),
         *(f"behavior_ecephys_sessions/{d}" for d in ("1", "1/probes", "1/probes/a")),
+        *VIEWS,
     }
     assert (mounted / f"v0.9.0/{DEEP}").read_bytes() == published.truth("0.9.0", DEEP)
 
@@ -79,7 +81,7 @@ def test_files_have_the_mode_owner_size_and_time_of_the_object(mounted):
 
 
 def test_directories_are_readable_and_linked_from_their_subdirectories(mounted):
-    for name, links in (("v0.9.0", 5), (f"v0.9.0/{os.path.dirname(DEEP)}", 2)):
+    for name, links in (("v0.9.0", 5 + len(VIEWS)), (f"v0.9.0/{os.path.dirname(DEEP)}", 2)):
         os.listdir(mounted / name)
         eventually(lambda n=name, k=links: (mounted / n).stat().st_nlink == k)
         facts = (mounted / name).stat()

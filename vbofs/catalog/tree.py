@@ -9,7 +9,7 @@ when a release is published.
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..errors import NoSuchName
@@ -20,7 +20,7 @@ ROOT = 1
 
 @dataclass(slots=True)
 class Directory:
-    """*children* is None until the directory is built: ask the dataset, then ``Tree.fill``."""
+    """*children* is None until the directory is built: find out what it holds, then ``fill``."""
 
     ino: int
     parent: int
@@ -141,6 +141,20 @@ class Tree:
         for path, blob in files:
             folder, _, name = path.rpartition("/")
             self.add_file(self._folder(made, folder, directory.mtime), name, blob)
+
+    def fill_links(self, ino: int, layout: Mapping[str, Mapping[str, str]]) -> None:
+        """Build the directory *ino*, once: of directories, and in each the links by name.
+
+        Targets are paths relative to the directory that holds *ino*.
+        """
+        directory = self.directory(ino)
+        if directory.children is not None:
+            return
+        directory.children = {}
+        for folder, links in layout.items():
+            made = self.add_directory(ino, folder, directory.mtime)
+            for name, target in links.items():
+                self.set_symlink(made, name, f"../../{target}", directory.mtime)
 
     def _folder(self, made: dict[str, int], folder: str, mtime: int) -> int:
         if folder not in made:

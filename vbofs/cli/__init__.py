@@ -17,7 +17,7 @@ import click
 from .._version import __version__
 from ..errors import Refused, VbofsError
 
-VERBS = ("mount", "umount", "releases", "status", "demo")
+VERBS = ("mount", "umount", "releases", "find", "status", "completion", "demo")
 
 
 class Verbs(click.Group):
@@ -63,7 +63,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")  # A path may be no text.
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="vbofs", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except KeyboardInterrupt:

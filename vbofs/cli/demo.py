@@ -15,6 +15,7 @@ import click
 import platformdirs
 
 from .. import control, mounts
+from ..catalog.views import VIEWS
 from ..errors import MountFailed
 from .words import counted, size
 
@@ -134,7 +135,7 @@ def _tree(folder: Path, indent: str, opened: Path) -> Iterator[str]:
             yield f"{indent}{entry.name} -> {entry.readlink()}"
         elif entry.is_dir():
             yield f"{indent}{entry.name}/"
-            if opened in (entry, *entry.parents):
+            if opened in (entry, *entry.parents) and entry.name not in VIEWS:
                 yield from _tree(entry, indent + "    ", opened)
         else:
             files.append(entry)

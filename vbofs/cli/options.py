@@ -42,3 +42,15 @@ def settings_of(options: dict[str, Any]) -> Settings:
     """The settings that *options* amount to, over VBOFS_* variables and the file."""
     file = options.pop("config_file", None)
     return load(options, file=file)
+
+
+def settings_at(mountpoint: str | None, options: dict[str, Any]) -> Settings:
+    """The settings of the mount at *mountpoint*; without one those of *options*, and where these
+    name no dataset those of the mount that there is."""
+    from ..api import place
+
+    settings = settings_of(dict(options))
+    if mountpoint is not None:
+        return place.at(mountpoint, settings)
+    named = any(options.get(name) is not None for name in (*place.STATED, "config_file"))
+    return settings if named else place.usual(settings) or settings

@@ -16,3 +16,8 @@ def size(number: int) -> str:
 def counted(number: int, noun: str) -> str:
     """1 file, 2 files."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def shown(text: str) -> str:
+    """*text* for a terminal: what a table or a name says must not move the cursor."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)

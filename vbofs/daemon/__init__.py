@@ -11,20 +11,24 @@ import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
 from .. import mounts, systemd
 from ..blocks.budget import Shares
 from ..blocks.fetcher import Fetcher
-from ..blocks.store import open_store
+from ..blocks.pursuit import Pursuit
+from ..blocks.reader import BlobReader
+from ..blocks.store import BlockStore, open_store
 from ..config import Settings
 from ..control import alone
 from ..control import server as control
 from ..dataset import Dataset
 from ..errors import MountpointDenied, VbofsError
 from ..filesystem import Filesystem
+from ..metadata import Metadata
+from ..model import Blob
 from ..remote.network import Network
 from ..remote.offline import OfflineObjectStore
 from ..remote.protocol import ObjectStore
@@ -88,6 +92,45 @@ async def catalogue(settings: Settings) -> AsyncIterator[Dataset]:
     with _closing(_remote(settings)) as remote:
         impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
         yield await Dataset.open(impatient, settings)
+
+
+class Floors(NamedTuple):
+    """The lower half of the tower: everything but the file system and the kernel."""
+
+    dataset: Dataset
+    store: BlockStore
+    fetcher: Fetcher
+    metadata: Metadata
+    nursery: trio.Nursery
+
+    def reader(self, blob: Blob) -> BlobReader:
+        """An open file's way to *blob*, with the HDF5 chase that a mount would give it."""
+        chase = Pursuit(blob, self.store, self.fetcher, self.nursery, {})
+        return BlobReader(blob, self.store, self.fetcher, chase)
+
+
+@contextlib.asynccontextmanager
+async def library(settings: Settings) -> AsyncIterator[Floors]:
+    """The lower half of the tower, for commands that read what is in files, without a mount.
+
+    It shares the cache with every mount.  At the end, what is under way is dropped.
+    """
+    store = open_store(settings.cache_dir, settings.cache_size, keep_free=settings.keep_free)
+    with _closing(_remote(settings)) as remote:
+        retrying = Retrying(remote, settings.timeout)
+        impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
+        dataset = await Dataset.open(impatient, settings)
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            fetcher = Fetcher(nursery, store, retrying, settings.connections)
+            try:
+                metadata = Metadata(dataset, store, fetcher)
+                yield Floors(dataset, store, fetcher, metadata, nursery)
+            except Exception as error:
+                failure = error  # The nursery would wrap it in a group.
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
 
 
 async def _serve_kernel(tower: Tower, nursery: trio.Nursery, ready: Callable[[str], None]) -> None:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import msgspec
 import semver
@@ -66,11 +67,18 @@ class Listing(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a release holds: paths relative to it, and their blobs."""
+    """What a release holds: paths relative to it, and their blobs.
+
+    *tables* are the paths of the metadata tables by their names, *idents* those of the other files
+    by their file_id, which stands in the tables' column *ident_column*.
+    """
 
     release: str
     files: tuple[tuple[str, Blob], ...]
     mtime: int
+    tables: Mapping[str, str] = field(default_factory=dict)
+    idents: Mapping[str, str] = field(default_factory=dict)
+    ident_column: str = "file_id"
 
     @property
     def bytes(self) -> int:
@@ -264,7 +272,8 @@ class Dataset:
         listing has shown.  A file that is gone from the bucket is left out, and said to be.
         """
         document = self._manifest_of(release)
-        entries = (await self._manifest(document)).entries
+        manifest = await self._manifest(document)
+        entries = manifest.entries
         facts = await self._facts.of([entry.version for entry in entries])
         files = tuple(
             (entry.path, Blob(entry.version, *facts[entry.version], entry.digest))
@@ -279,7 +288,14 @@ class Dataset:
                 len(gone),
                 ", ".join(gone[:5]),
             )
-        return Contents(release, files, document.facts.mtime)
+        return Contents(
+            release,
+            files,
+            document.facts.mtime,
+            {entry.ident: entry.path for entry in manifest.tables if entry.version in facts},
+            {entry.ident: entry.path for entry in manifest.files if entry.version in facts},
+            manifest.file_id_column,
+        )
 
     def _manifest_of(self, release: str) -> Document:
         """Shown or not: ``--release latest`` moves on, and the directory it showed first stays."""

@@ -20,7 +20,7 @@ import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
 
 from ..blocks.extents import BLOCK_SIZE
-from ..catalog.tree import Directory, File, Node
+from ..catalog.tree import Directory, File, Node, Symlink
 from ..errors import ReadOnly, VbofsError
 from ..filesystem import Filesystem
 
@@ -190,8 +190,8 @@ class Operations(pyfuse3.Operations):
         entry.st_uid, entry.st_gid = self._owner
         entry.st_size = facts.size
         entry.st_blksize = BLOCK_SIZE
-        # All of the file: a smaller number makes cp and tar guess holes.
-        entry.st_blocks = -(-facts.size // 512)
+        # All of a file: a smaller number makes cp and tar guess holes.  Links take no room.
+        entry.st_blocks = 0 if isinstance(node, Symlink) else -(-facts.size // 512)
         entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = facts.mtime * 10**9
         entry.entry_timeout = FOR_EVER if lasting else A_MOMENT
         changes = isinstance(node, Directory) and (

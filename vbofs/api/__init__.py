@@ -1,0 +1,345 @@
+"""The Python API: ``vbofs.open``, and the ``Dataset`` that it returns.
+
+    >>> import vbofs
+    >>> ds = vbofs.open("~/vbo")
+    >>> ds
+    <Dataset visual-behavior-ophys v1.1.0 on ~/vbo>
+    >>> ds.path(ophys_experiment_id=951980471).name
+    'behavior_ophys_experiment_951980471.nwb'
+
+Tables are pandas frames, typed and indexed as AllenSDK's.  Nothing needs a mount; with one, paths
+are paths in it.  Errors are ``vbofs.VbofsError``, with the words that the commands print.
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+import weakref
+from collections.abc import Iterable
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from ..catalog.query import Query
+from ..config import Settings, load, release_name
+from ..errors import ExtraMissing, QueryInvalid, UnknownColumn, UnknownRelease
+from . import place
+from .worker import Worker
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..catalog.tables import Files
+    from ..daemon import Floors
+    from ..dataset import Contents
+    from ..model import Blob
+
+__all__ = ["Dataset", "open"]
+
+
+def open(  # noqa: A001  # vbofs.open, as gzip.open is
+    mountpoint: str | os.PathLike[str] | None = None,
+    *,
+    dataset: str | None = None,
+    release: str = "latest",
+    **settings: Any,
+) -> Dataset:
+    """A release of a dataset: of the one mounted at *mountpoint*, or without a mount of *dataset*.
+
+    Other keywords are settings, by the names that docs/settings.md has: ``cache_dir``,
+    ``endpoint_url``, ``offline`` …  Without a mountpoint and without any of them it is the dataset
+    of the mount that there is.  Reads go through the same block cache as those of every mount;
+    paths are paths only where a mountpoint is named or found.
+
+    NotMounted, SettingsInvalid, UnknownRelease, or what the bucket's side has to say.
+
+    >>> vbofs.open("~/vbo", release="1.0.1").release
+    '1.0.1'
+    """
+    options = {**settings, **({"dataset": dataset} if dataset else {})}
+    chosen = load(options)
+    mounted: Settings | None = None
+    if mountpoint is not None:
+        mounted = place.at(mountpoint, chosen)
+    elif not options:
+        mounted = place.usual(chosen)
+    mount = mounted.mountpoint if mounted is not None else None
+    return Dataset(Worker(mounted or chosen), _named(release), mount)
+
+
+def _named(release: str) -> str:
+    try:
+        return release_name(release)
+    except ValueError as error:
+        raise QueryInvalid(f"release: {error}") from error
+
+
+class Dataset:
+    """One release of a dataset.  Immutable; what was asked once is kept.
+
+    Usable as a context manager; ``close`` lets go of connections, and happens by itself.
+    """
+
+    def __init__(self, worker: Worker, release: str, mount: Path | None = None) -> None:
+        self._worker = worker
+        self._mount = mount
+        self._closing = weakref.finalize(self, worker.close)
+
+        async def look(floors: Floors) -> Contents:
+            return await floors.metadata.contents(release)
+
+        self._contents = worker.run(look)
+        self._root = mount / f"v{self.release}" if mount is not None else None
+        if self._root is not None and not self._root.is_dir():
+            raise UnknownRelease(f"{mount} does not show the release {self.release}")
+        self._frames: dict[str, pd.DataFrame] = {}
+        self._described: Files | None = None
+
+    def __repr__(self) -> str:
+        home, mount, where = Path.home(), self._mount, ""
+        if mount is not None:
+            where = f" on {'~' / mount.relative_to(home) if mount.is_relative_to(home) else mount}"
+        return f"<Dataset {self._worker.settings.dataset} v{self.release}{where}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self._worker.settings, self.release, self._mount)
+
+    def __enter__(self) -> Dataset:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of connections and of the thread that holds them."""
+        self._worker.close()
+
+    # --- which releases
+
+    @property
+    def release(self) -> str:
+        """The release that this is, without a v."""
+        return self._contents.release
+
+    @property
+    def releases(self) -> pd.DataFrame:
+        """Every release that is published, oldest first: when, its files and bytes.
+
+        >>> list(ds.releases.index)
+        ['0.1.0', '0.2.0', '1.0.1', '1.1.0']
+        """
+        from ..catalog.tables import releases
+
+        async def look(floors: Floors) -> list[tuple[str, int, int, int]]:
+            rows = []
+            for release in floors.dataset.releases:
+                contents = await floors.dataset.contents(release)
+                rows.append((release, contents.mtime, len(contents.files), contents.bytes))
+            return rows
+
+        return releases(self._worker.run(look))
+
+    def at(self, release: str) -> Dataset:
+        """The same dataset at another release.
+
+        >>> ds.at("1.0.1")
+        <Dataset visual-behavior-ophys v1.0.1 on ~/vbo>
+        """
+        return _reopened(self._worker.settings, _named(release), self._mount)
+
+    # --- tables
+
+    @property
+    def tables(self) -> list[str]:
+        """The names of the release's tables, as AllenSDK has them.
+
+        >>> ds.tables[0]
+        'behavior_session_table'
+        """
+        return list(self._contents.tables)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table: indexed by its id, ids and counts integers, dates in UTC, lists parsed.
+
+        UnknownColumn if there is none of that name, TableInvalid if it cannot be read.
+        """
+        from ..catalog.tables import frame
+
+        if name not in self._frames:
+
+            async def read(floors: Floors) -> bytes:
+                return await floors.metadata.table(self._contents, name)
+
+            self._frames[name] = frame(name, self._worker.run(read))
+        return self._frames[name].copy()
+
+    @property
+    def behavior_sessions(self) -> pd.DataFrame:
+        """Sessions with behavior, imaged or not.
+
+        >>> int(ds.behavior_sessions.loc[870987812, "age_in_days"])
+        80
+        """
+        return self._first("behavior_session_table", "behavior_sessions")
+
+    @property
+    def ophys_sessions(self) -> pd.DataFrame:
+        """Sessions with imaging, each of one experiment or several.
+
+        >>> ds.ophys_sessions.loc[951410079, "ophys_experiment_id"]
+        [951980471]
+        """
+        return self._first("ophys_session_table")
+
+    @property
+    def ophys_experiments(self) -> pd.DataFrame:
+        """Imaging planes: each has a file.
+
+        >>> ds.ophys_experiments.loc[951980471, "targeted_structure"]
+        'VISp'
+        """
+        return self._first("ophys_experiment_table")
+
+    @property
+    def ophys_cells(self) -> pd.DataFrame:
+        """Cells: which regions of which experiments are the same cell.
+
+        >>> ds.ophys_cells.index.name
+        'cell_roi_id'
+        """
+        return self._first("ophys_cells_table")
+
+    @property
+    def ecephys_sessions(self) -> pd.DataFrame:
+        """Sessions with Neuropixels probes."""
+        return self._first("ecephys_sessions")
+
+    @property
+    def probes(self) -> pd.DataFrame:
+        """Neuropixels probes."""
+        return self._first("probes")
+
+    @property
+    def channels(self) -> pd.DataFrame:
+        """Channels of Neuropixels probes."""
+        return self._first("channels")
+
+    @property
+    def units(self) -> pd.DataFrame:
+        """Units: sorted spikes of single neurons, it is hoped."""
+        return self._first("units")
+
+    def _first(self, *names: str) -> pd.DataFrame:
+        return self.table(next((name for name in names if name in self.tables), names[0]))
+
+    # --- files
+
+    @property
+    def files(self) -> pd.DataFrame:
+        """Every file that the tables describe, with all that they say of it, and its ``path``."""
+        return self.find()
+
+    def find(self, *, where: str = "", table: str = "", **facets: Any) -> pd.DataFrame:
+        """The files that match, as ``vbofs find`` finds them; see there for the words.
+
+        *facets*: ``mouse``, ``cre_line``, ``session_type``, ``experience_level``, ``structure``,
+        ``container``, ``session_id``, ``experiment_id``, each one value or several, and ``depth``,
+        a number or a pair.  UnknownColumn or QueryInvalid.
+
+        >>> ds.find(mouse=457841, structure="VISp")["imaging_depth"].tolist()
+        [150]
+        """
+        query = Query(**_facets(facets), where=where, table=table)
+        return self._files(table).select(query).under(self._root).frame.reset_index(drop=True)
+
+    def path(self, **ids: int) -> PurePath:
+        """The file of which *ids* are true: in the mount, or relative to the release without one.
+
+        The names of *ids* are those of columns: ``ophys_experiment_id``, ``behavior_session_id``,
+        ``file_id`` …  UnknownColumn if no file has them, QueryInvalid if several have.
+
+        >>> ds.path(behavior_session_id=870987812).parent.name
+        'behavior_sessions'
+        """
+        path = self._path(ids)
+        return PurePosixPath(path) if self._root is None else self._root / path
+
+    def open(self, **ids: int) -> io.BufferedReader:
+        """The same file, opened for reading bytes; with a mount or without.
+
+        >>> with ds.open(behavior_session_id=870987812) as file:
+        ...     file.read(4)
+        b'\\x89HDF'
+        """
+        if self._root is not None:
+            return builtins.open(self._root / self._path(ids), "rb")
+        from .stream import opened
+
+        return opened(self._worker, self._blob(self._path(ids)))
+
+    def open_nwb(self, **ids: int) -> Any:
+        """The same file, opened with pynwb: its ``NWBFile``, whose arrays are read when asked.
+
+        ExtraMissing if pynwb is not installed.
+
+        >>> nwb = ds.open_nwb(ophys_experiment_id=951980471)
+        >>> nwb.subject.subject_id
+        '457841'
+        """
+        try:
+            import h5py
+            from pynwb import NWBHDF5IO
+        except ImportError as error:
+            raise ExtraMissing(
+                f"open_nwb needs {error.name}, which is not installed: pip install pynwb"
+            ) from error
+        file = h5py.File(self.open(**ids) if self._root is None else self.path(**ids), "r")
+        return NWBHDF5IO(file=file, mode="r", load_namespaces=True).read()
+
+    def _files(self, table: str = "") -> Files:
+        if self._described is None or table:
+
+            async def read(floors: Floors) -> Files:
+                return await floors.metadata.files(self.release, table)
+
+            found = self._worker.run(read)
+            if table:
+                return found
+            self._described = found
+        return self._described
+
+    def _path(self, ids: dict[str, int]) -> str:
+        files = self._files()
+        found = files.having(ids)
+        said = ", ".join(f"{name}={value}" for name, value in ids.items())
+        if not found:
+            raise UnknownColumn(f"no file of v{self.release} has {said}")
+        if len(found) > 1:
+            raise QueryInvalid(f"{len(found)} files of v{self.release} have {said}; use find()")
+        return found[0]
+
+    def _blob(self, path: str) -> Blob:
+        return next(blob for known, blob in self._contents.files if known == path)
+
+
+def _reopened(settings: Settings, release: str, mount: Path | None) -> Dataset:
+    return Dataset(Worker(settings), release, mount)
+
+
+def _facets(words: dict[str, Any]) -> dict[str, Any]:
+    """Facets as ``Query`` has them, from one value or several of any type."""
+    known = set(Query.__dataclass_fields__) - {"where", "table", "names"}
+    unknown = words.keys() - known
+    if unknown:
+        raise QueryInvalid(
+            f"{', '.join(sorted(unknown))}: there are {', '.join(sorted(known))}, and where"
+        )
+    facets: dict[str, Any] = {}
+    for name, value in words.items():
+        several = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+        facets[name] = tuple(map(str, several))
+    if "depth" in facets:
+        ends = sorted(float(end) for end in facets["depth"])
+        facets["depth"] = (ends[0], ends[-1])
+    return facets
