@@ -132,6 +132,12 @@ class BlobFile:
             return None
         return view[extent.start - whole.start : extent.stop - whole.start]
 
+    def expect(self, extent: Extent) -> None:
+        """*extent*, all of which is here, will soon be read: have the disk begin now, while the
+        kernel copies what was read before."""
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(self._data, extent.start, extent.size, os.POSIX_FADV_WILLNEED)
+
     def _quarantine(
         self, damaged: list[int], blocks: range, view: memoryview, marks: tuple[int, ...]
     ) -> None:

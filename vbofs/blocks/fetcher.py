@@ -196,7 +196,10 @@ class Fetcher:
         file = self._store.file(blob)
         if file is None or self._store.takes_none:
             return  # With nowhere to keep them, they would be thrown away and fetched again.
-        missing = [b for b in file.missing(blocks) if (blob.ident, b) not in self._flights]
+        missing = file.missing(blocks)
+        if not missing:
+            file.expect(span(blocks, blob.size))
+        missing = [block for block in missing if (blob.ident, block) not in self._flights]
         self._request(blob, missing[:room], Priority.READ_AHEAD)
 
     @property
