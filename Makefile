@@ -1,5 +1,6 @@
 # make demo   the program over a sample release, on this machine alone    make demo-stop undoes it
 # make test   every check and every test, real mounts included            .ci/run calls it
+# make test-site  nodes of a site in network namespaces, as root: what the origin sends, with and without caches
 # make bench  beside rclone and s3fs    make soak  half an hour of trouble    make chaos  to be watched
 # make install, make uninstall   the command vbofs, in an environment of its own
 # make lock   the versions and hashes of what vbofs needs    make audit  is any known to be vulnerable?
@@ -18,7 +19,7 @@ endif
 # What is installed is what is locked, bit by bit: the versions and hashes in .ci/*.lock.
 LOCKED := --require-hashes -r
 
-.PHONY: lock audit demo demo-stop test lint types unit bench soak chaos format install uninstall packages test-packages clean
+.PHONY: lock audit demo demo-stop test lint types unit test-site bench soak chaos format install uninstall packages test-packages clean
 
 demo: $(VENV)/.demo
 	@$(VENV)/bin/vbofs demo start
@@ -44,6 +45,9 @@ lock: | $(VENV)/bin/python
 
 audit: | $(VENV)/bin/python
 	@.ci/audit $(VENV)/bin/python
+
+test-site: $(VENV)/.test test-packages
+	$(VENV)/bin/python -m tests.site $(SITE)
 
 bench: $(VENV)/.test
 	$(VENV)/bin/python -m tests.benchmarks

@@ -21,7 +21,7 @@ FLOORS = [
     ["dataset", "blocks"],
     ["catalog", "remote"],
     ["config", "control", "kept", "mounts", "systemd"],
-    ["model"],
+    ["model", "servers"],
     ["errors"],
     ["_version"],
 ]
@@ -39,11 +39,19 @@ DOORS = {
     "click": {"cli"},
     "rich": {"cli"},
     "xxhash": {"blocks.blobfile", "kept"},
-    "cachetools": {"blocks.store", "filesystem", "remote.s3"},
+    "cachetools": {"blocks.store", "filesystem", "remote.s3", "remote.sites"},
 }
 
 # Rooms that know nothing of tasks, time or disks.
-PURE = {"catalog", "model", "errors", "blocks.extents", "blocks.hdf5", "blocks.readahead"}
+PURE = {
+    "catalog",
+    "model",
+    "servers",
+    "errors",
+    "blocks.extents",
+    "blocks.hdf5",
+    "blocks.readahead",
+}
 IMPURE = {"trio", "os", "socket", "threading", "time", "tempfile", "shutil", "subprocess"}
 
 HEIGHT = {room: -n for n, floor in enumerate(FLOORS) for room in floor}

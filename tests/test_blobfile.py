@@ -102,6 +102,19 @@ def test_the_files_are_for_their_owner_only(full, path, map_path):
     assert path.parent.stat().st_mode & 0o077 == 0
 
 
+def test_a_cache_that_its_owner_has_opened_can_be_read_by_all(tmp_path):
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs").chmod(0o755)
+    path = tmp_path / "blobs" / "aa" / "blob"
+    old = os.umask(0o022)
+    try:
+        BlobFile(path, blob_of())
+    finally:
+        os.umask(old)
+    places = (path.parent, path, path.with_name("blob.map"))
+    assert [place.stat().st_mode & 0o777 for place in places] == [0o755, 0o644, 0o644]
+
+
 def test_no_draft_is_left(full, path):
     assert sorted(os.listdir(path.parent)) == ["blob", "blob.map"]
 

@@ -68,6 +68,7 @@ def test_every_setting_has_its_variable():
     }
     texts |= {"connections": "7", "timeout": "1.5", "refresh_interval": "0"}
     texts |= {"dataset": "visual-behavior-neuropixels", "endpoint_url": "http://127.0.0.1:1"}
+    texts |= {"site_cache": "http://cache1:8080|http://cache2:8080;http://other:8080"}
     texts |= {"cache_dir": "cache", "log_file": "log"}  # Not in the mountpoint.
     flags = {name for name, field in FIELDS.items() if field.type is bool}
     texts |= dict.fromkeys(flags, "true")

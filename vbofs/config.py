@@ -14,13 +14,13 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 import platformdirs
 import semver
 
 from .errors import SettingsInvalid
+from .servers import is_server, parse_chain
 
 VARIABLE_PREFIX = "VBOFS_"
 #: Names which file to read; it is no setting itself, for a file cannot name another.
@@ -57,11 +57,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     project: str = ""
     region: str = ""
     endpoint_url: str | None = None
+    #: Caching servers of the site, in groups: the first is tried first, its members share the load.
+    site_cache: tuple[tuple[str, ...], ...] = ()
     profile: str | None = None
     mountpoint: Path = Path("~/vbo")
     release: tuple[str, ...] = ()
     offline: bool = False
     cache_dir: Path = msgspec.field(default_factory=lambda: platformdirs.user_cache_path("vbofs"))
+    #: Another cache of vbofs, on storage that nodes share; only read.
+    lower_cache: Path | None = None
+    #: Who writes it, by name or number, if neither root nor who mounts.
+    lower_cache_owner: str = ""
     #: Bytes; None: a fifth of the disk, 100 GB at the most.
     cache_size: int | None = None
     #: Bytes of the disk that the cache leaves free; None: a twentieth.
@@ -148,6 +154,8 @@ def _checked(label: str, name: str, value: object) -> object:
     try:
         if name in ("cache_size", "keep_free", "memory"):
             value = parse_size(value)
+        elif name == "site_cache":
+            value = parse_chain(str(value))
         elif name == "release":
             value = _release_names(value)
         elif isinstance(value, os.PathLike):
@@ -204,6 +212,8 @@ def _completed(settings: Settings) -> Settings:
         region=settings.region or preset.region,
         mountpoint=_mountpoint(settings.mountpoint),
         cache_dir=_absolute(settings.cache_dir),
+        # No stat(2) of it: shared storage may hang.
+        lower_cache=settings.lower_cache and Path(os.path.abspath(_expanded(settings.lower_cache))),
         log_file=settings.log_file and _absolute(settings.log_file),
     )
     _check_names(done)
@@ -240,9 +250,16 @@ def check_apart(settings: Settings) -> None:
     """SettingsInvalid where mounting would cover the daemon's own files: a daemon that looks for
     them in its own mount waits for itself for ever."""
     mountpoint = settings.mountpoint
-    for label, path in (("--cache-dir", settings.cache_dir), ("--log-file", settings.log_file)):
+    places = {
+        "--cache-dir": settings.cache_dir,
+        "--lower-cache": settings.lower_cache,
+        "--log-file": settings.log_file,
+    }
+    for label, path in places.items():
         if path is not None and path.is_relative_to(mountpoint):
             raise SettingsInvalid(f"{label}: {path} lies in the mountpoint {mountpoint}")
+    if settings.lower_cache == settings.cache_dir:
+        raise SettingsInvalid(f"--lower-cache: {settings.lower_cache} is the --cache-dir itself")
     if mountpoint.is_relative_to(settings.cache_dir):
         raise SettingsInvalid(f"the mountpoint {mountpoint} lies in the cache; name another place")
 
@@ -254,22 +271,7 @@ def _check_names(settings: Settings) -> None:
         raise SettingsInvalid(f"--project: {settings.project!r} is not a prefix in a bucket")
     if not re.fullmatch(r"[a-z0-9-]+", settings.region):
         raise SettingsInvalid(f"--region: {settings.region!r} is not a region; write us-west-2")
-    if settings.endpoint_url is not None:
-        _check_endpoint(settings.endpoint_url)
-
-
-def _check_endpoint(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        well_formed = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        well_formed = False
-    # urlsplit drops line breaks; boto3 trips over blanks.
-    if (
-        not well_formed
-        or re.search(r"[^!-~]", url)
-        or parts.username
-        or parts.query
-        or parts.fragment
-    ):
-        raise SettingsInvalid(f"--endpoint-url: {url!r} is not a URL; write http://host:port")
+    if settings.endpoint_url is not None and not is_server(settings.endpoint_url):
+        raise SettingsInvalid(
+            f"--endpoint-url: {settings.endpoint_url!r} is not a URL; write http://host:port"
+        )

@@ -6,7 +6,7 @@ and what to do about it, in one line.  Only ``fuse/operations`` and ``cli/__init
 
 Exit statuses are promised in docs/exit-status.md; they are grouped by tens: 10 mountpoint, 20 FUSE
 on this machine, 30 the bucket and the way to it, 40 what the dataset says, 50 settings, 60 the
-cache.
+cache, 70 the site.
 """
 
 from __future__ import annotations
@@ -275,6 +275,15 @@ class CacheTooNew(VbofsError):
     """The cache directory was made by a newer vbofs."""
 
     exit_status = 62
+
+
+# --- the site
+
+
+class LowerCacheUnusable(VbofsError):
+    """The lower cache is no cache of vbofs, or somebody who is not trusted can write there."""
+
+    exit_status = 75
 
 
 # --- inside a mount

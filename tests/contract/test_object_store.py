@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import pytest
 import trio
@@ -15,10 +16,13 @@ from tests.contract.shelves import (
     moto_server,
 )
 from tests.s3 import ProgrammableS3
+from vbofs.blocks.lower import LowerCache
+from vbofs.blocks.store import open_store
 from vbofs.errors import BucketMissing, ObjectMissing
 from vbofs.model import Extent
 from vbofs.remote.protocol import Collected
 from vbofs.remote.retrying import Retrying
+from vbofs.remote.sites import SiteCaches
 
 SIZE = 300_000
 CONTENT = contents(SIZE)
@@ -44,9 +48,16 @@ def shelf(filled):
     return filled
 
 
-@pytest.fixture(params=["plain", "retrying"])
-def store(request, shelf):
-    return shelf.store if request.param == "plain" else Retrying(shelf.store, 10)
+@pytest.fixture(params=["plain", "retrying", "sites", "lower"])
+def store(request, shelf, tmp_path):
+    if request.param == "retrying":
+        return Retrying(shelf.store, 10)
+    if request.param == "sites":
+        return SiteCaches(shelf.store, [])
+    if request.param == "lower":
+        open_store(tmp_path / "lower", 1 << 20)
+        return LowerCache(shelf.store, tmp_path / "lower", frozenset({os.geteuid()}))
+    return shelf.store
 
 
 async def fetch(store, blob, start, stop):

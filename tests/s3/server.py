@@ -30,7 +30,7 @@ _BACKLOG = 1024
 
 
 class ProgrammableS3:
-    """An S3 on 127.0.0.1; a context manager that serves in threads while it is entered."""
+    """An S3 on *host*; a context manager that serves in threads while it is entered."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class ProgrammableS3:
         delay: float = 0,
         rate: float | None = None,
         total_rate: float | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self.delay = delay  # seconds before each answer
         self.rate = rate  # bytes of body a second on each connection
@@ -48,7 +49,7 @@ class ProgrammableS3:
         self.bugs: list[BaseException] = []
         self.stopping = threading.Event()
         self.throttle = Throttle()
-        self.port = port
+        self.host, self.port = host, port
         self._log: list[Request] = []
         self._lock = threading.RLock()  # a script may ask the server things
         self._in_flight: set[Request] = set()
@@ -76,7 +77,7 @@ class ProgrammableS3:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     # --- its life
 
@@ -263,7 +264,7 @@ class ProgrammableS3:
         """Bind the port without listening: connections are refused, and no one else gets it."""
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._reserved.bind(("127.0.0.1", self.port))
+        self._reserved.bind((self.host, self.port))
         self.port = self._reserved.getsockname()[1]
 
     def _accept(self, listening: socket.socket) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import itertools
 import logging
 import os
 import secrets
@@ -78,7 +79,9 @@ class BlobFile:
         map_path = path.with_name(path.name + ".map")
         try:
             self._map = _open_map(map_path, blob)
-            self._data = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._data = os.open(
+                path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600 | _readers(path)
+            )
             if os.fstat(self._data).st_size != blob.size:
                 os.ftruncate(self._data, blob.size)
         except OSError as error:
@@ -309,11 +312,21 @@ def _open_map(path: Path, blob: Blob) -> int:
     raise FileNotFoundError(f"{path}: vanishes as often as it is made")
 
 
+def _readers(path: Path) -> int:
+    """The mode's bits for others who may read: those that ``blobs/`` has, which is made for its
+    owner alone.  Who opens it lends the cache to those whose lower cache it is."""
+    try:
+        return path.parent.parent.stat().st_mode & 0o044
+    except OSError:
+        return 0
+
+
 def _make_map(path: Path, header: bytes, size: int) -> None:
     """Put a whole, empty map at *path*, unless somebody else has been faster."""
-    path.parent.mkdir(exist_ok=True, mode=0o700)
+    readers = _readers(path)
+    path.parent.mkdir(exist_ok=True, mode=0o700 | readers | readers >> 2)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 | readers)
     try:
         _write(fd, header, 0)
         os.ftruncate(fd, size)
@@ -322,3 +335,23 @@ def _make_map(path: Path, header: bytes, size: int) -> None:
     finally:
         os.close(fd)
         os.unlink(draft)
+
+
+def sound_start(places: tuple[int, int], blob: Blob, blocks: range) -> tuple[memoryview, bool]:
+    """The bytes of *blocks* up to the first that is not here and sound, and whether it is damaged.
+
+    *places* are descriptors of the map and the data of a blob that somebody else may be writing;
+    nothing is changed in them, and nothing in them is believed.  OSError: the disk refuses.
+    """
+    marks_at, data_at = places
+    if os.pread(marks_at, STAMP_OFFSET, 0) != _header(blob):
+        return memoryview(b""), True
+    size = SLOT_SIZE * len(blocks)
+    slots = os.pread(marks_at, size, HEADER_SIZE + SLOT_SIZE * blocks.start).ljust(size, b"\0")
+    marks = list(itertools.takewhile(bool, struct.unpack(f"<{len(blocks)}Q", slots)))
+    if not marks:
+        return memoryview(b""), False
+    whole = span(blocks[: len(marks)], blob.size)
+    view = memoryview(os.pread(data_at, whole.size, whole.start))
+    sound = next((n for n, mark in enumerate(marks) if not _is_sound(view, n, mark)), len(marks))
+    return view[: sound * BLOCK_SIZE], sound < len(marks)

@@ -17,9 +17,13 @@ _DATASET = [
     click.option("--bucket", help="The S3 bucket, if the dataset is not a known one."),
     click.option("--project", help="The prefix in the bucket that holds manifests/."),
     click.option("--region", help="The bucket's region.  [default: us-west-2]"),
-    click.option("--endpoint-url", metavar="URL", help="Another S3 server, or a site's cache."),
+    click.option("--endpoint-url", metavar="URL", help="Another S3 server."),
+    click.option(
+        "--site-cache", metavar="URL|…;…", help="Caches of your site, asked before the S3 server."
+    ),
     click.option("--profile", metavar="NAME", help="AWS credentials; anonymous without it."),
     click.option("--cache-dir", metavar="DIR", help="Where blocks are kept.  [~/.cache/vbofs]"),
+    click.option("--lower-cache", metavar="DIR", help="A shared cache, read before S3 is asked."),
     click.option("--offline", is_flag=True, default=None, help="Serve what is cached, ask nobody."),
     click.option(
         "--config",

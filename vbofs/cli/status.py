@@ -92,9 +92,26 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
             f" {counted(state['verifier']['mismatched'], 'file')} not as published",
         ),
     ]
+    facts += [("site", _site_cache(site)) for site in state["site_caches"]]
+    if state["lower_cache"]:
+        facts.append(("lower", _lower_cache(state["lower_cache"])))
     if away_since := state["network"]["away_since"]:
         facts.insert(2, ("network", f"away since {_moment(away_since)}; what is cached works"))
     if state["last_error"]:
         facts.append(("last", state["last_error"]))
     facts += [("left out", flaw) for flaw in state["left_out"].values()]
     return facts
+
+
+def _site_cache(site: dict[str, Any]) -> str:
+    text = f"{counted(site['requests'], 'request')} to {site['url']}; {size(site['received'])}"
+    text += f" fetched, {site['failed']} failed"
+    if site["mismatched"]:
+        text += f", {counted(site['mismatched'], 'file')} not as published"
+    return text + (", passed by at the moment" if site["away"] else "")
+
+
+def _lower_cache(lower: dict[str, Any]) -> str:
+    text = f"{counted(lower['blocks'], 'block')} out of {lower['dir']}; {size(lower['bytes'])}"
+    text += f", {counted(lower['damaged'], 'read')} damaged, {lower['failed']} failed"
+    return text + (", passed by at the moment" if lower["away"] else "")

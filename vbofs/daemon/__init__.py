@@ -29,10 +29,7 @@ from ..errors import MountpointDenied, VbofsError
 from ..filesystem import Filesystem
 from ..metadata import Metadata
 from ..model import Blob
-from ..remote.network import Network
-from ..remote.offline import OfflineObjectStore
-from ..remote.protocol import ObjectStore
-from ..remote.retrying import Retrying
+from .sources import listings, sources
 from .tower import Tower
 
 if TYPE_CHECKING:
@@ -40,8 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which listings are tried again: somebody waits for ``vbofs mount`` or ``ls``.
-LISTING_TIMEOUT = 10.0
 #: What asks a daemon to go.  SIGHUP: a terminal that closes under ``vbofs mount --foreground``.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: File systems whose server may go away.
@@ -78,15 +73,13 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
         keep_free=settings.keep_free,
         open_files=min(_most_files(), shares.files),
     )
-    with _closing(_remote(settings)) as remote:
-        network = Network(settings.timeout)
-        retrying = Retrying(remote, settings.timeout, network)
-        impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT), network)
-        dataset = await Dataset.open(impatient, settings)
+    async with sources(settings) as remote:
+        dataset = await Dataset.open(remote.listings, settings)
         async with trio.open_nursery() as nursery:
-            fetcher = Fetcher(nursery, store, retrying, settings.connections, shares)
+            remote.attend(nursery)
+            fetcher = Fetcher(nursery, store, remote.blocks, settings.connections, shares)
             filesystem = Filesystem(dataset, store, fetcher, nursery, chase=settings.hdf5_chase)
-            tower = Tower(settings, dataset, store, fetcher, filesystem, [retrying, impatient])
+            tower = Tower(settings, dataset, store, fetcher, filesystem, remote)
             await _serve_kernel(tower, nursery, ready)
             nursery.cancel_scope.cancel()  # Read-ahead has no one left to read for.
 
@@ -95,9 +88,8 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
 async def catalogue(settings: Settings) -> AsyncIterator[Dataset]:
     """The lower half of the tower, for commands that ask about releases and read no file."""
     open_store(settings.cache_dir, settings.cache_size)
-    with _closing(_remote(settings)) as remote:
-        impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
-        yield await Dataset.open(impatient, settings)
+    with listings(settings) as remote:
+        yield await Dataset.open(remote, settings)
 
 
 class Floors(NamedTuple):
@@ -122,13 +114,12 @@ async def library(settings: Settings) -> AsyncIterator[Floors]:
     It shares the cache with every mount.  At the end, what is under way is dropped.
     """
     store = open_store(settings.cache_dir, settings.cache_size, keep_free=settings.keep_free)
-    with _closing(_remote(settings)) as remote:
-        retrying = Retrying(remote, settings.timeout)
-        impatient = Retrying(remote, min(settings.timeout, LISTING_TIMEOUT))
-        dataset = await Dataset.open(impatient, settings)
+    async with sources(settings) as remote:
+        dataset = await Dataset.open(remote.listings, settings)
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
-            fetcher = Fetcher(nursery, store, retrying, settings.connections)
+            remote.attend(nursery)
+            fetcher = Fetcher(nursery, store, remote.blocks, settings.connections)
             try:
                 metadata = Metadata(dataset, store, fetcher)
                 yield Floors(dataset, store, fetcher, metadata, nursery)
@@ -214,23 +205,6 @@ def _directory_made(mountpoint: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 mountpoint.rmdir()
         raise
-
-
-def _remote(settings: Settings) -> ObjectStore:
-    if settings.offline:
-        return OfflineObjectStore()
-    from ..remote.s3 import S3ObjectStore  # A quarter of a second that --offline does not need.
-
-    return S3ObjectStore(settings)
-
-
-@contextlib.contextmanager
-def _closing(remote: ObjectStore) -> Iterator[ObjectStore]:
-    try:
-        yield remote
-    finally:
-        if hasattr(remote, "close"):
-            remote.close()
 
 
 def _warn_of_distant(folder: Path) -> None:

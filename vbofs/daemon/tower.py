@@ -16,7 +16,7 @@ from ..config import Settings
 from ..control.server import Verbs
 from ..dataset import Dataset
 from ..filesystem import Filesystem
-from ..remote.retrying import Retrying
+from .sources import Sources
 
 #: Seconds for which an answer of the disk is shown: other daemons write to the cache too.
 USAGE_AGE = 10.0
@@ -32,14 +32,14 @@ class Tower:
         store: BlockStore,
         fetcher: Fetcher,
         filesystem: Filesystem,
-        remotes: list[Retrying],
+        sources: Sources,
     ) -> None:
         self.settings = settings
         self.dataset = dataset
         self.store = store
         self.fetcher = fetcher
         self.filesystem = filesystem
-        self.remotes = remotes
+        self.sources = sources
         self.since = time.time()
 
     def verbs(self) -> Verbs:
@@ -49,6 +49,7 @@ class Tower:
     async def status(self) -> dict[str, Any]:
         """Everything that ``vbofs status`` shows; names are those of ``statistics()``."""
         settings, dataset = self.settings, self.dataset
+        sites, lower = self.sources.sites, self.sources.lower
         await trio.to_thread.run_sync(self.store.look, USAGE_AGE, abandon_on_cancel=True)
         return {
             "version": __version__,
@@ -62,7 +63,7 @@ class Tower:
             "profile": settings.profile,
             "endpoint_url": settings.endpoint_url,
             "offline": settings.offline,
-            "network": {"away_since": self.remotes[0].network.away_since},
+            "network": {"away_since": self.sources.retrying.network.away_since},
             "releases": list(dataset.releases),
             "latest": dataset.latest,
             "built": self.filesystem.built,
@@ -70,9 +71,11 @@ class Tower:
             "checked": dataset.listing.checked,
             "cache": {"dir": str(settings.cache_dir), **asdict(self.store.statistics())},
             "requests": {
-                **self.remotes[0].requests()._asdict(),
-                "retried": sum(remote.retries for remote in self.remotes),
+                **self.sources.retrying.requests()._asdict(),
+                "retried": self.sources.retrying.retries + self.sources.listings.retries,
             },
+            "site_caches": [asdict(site) for site in sites.statistics()] if sites else [],
+            "lower_cache": asdict(lower.statistics()) if lower else None,
             "blocks": asdict(self.fetcher.statistics()),
             "verifier": asdict(self.fetcher.verifier.statistics()),
             "readers": asdict(self.filesystem.statistics()),

@@ -28,7 +28,7 @@ FIRST_WAIT = 0.1
 LONGEST_WAIT = 10.0
 
 
-class _Resumable:
+class Resumable:
     """Counts what went into a sink, so that the next attempt begins where the bytes stopped."""
 
     def __init__(self, sink: Sink) -> None:
@@ -39,6 +39,10 @@ class _Resumable:
     def buffer_updated(self, nbytes: int) -> None:
         self._sink.buffer_updated(nbytes)
         self.poured += nbytes
+
+    def rest_of(self, extent: Extent) -> Extent:
+        """What is missing of the *extent* that the sink is for."""
+        return Extent(extent.start + self.poured, extent.stop)
 
 
 class Retrying:
@@ -57,10 +61,10 @@ class Retrying:
         return f"<Retrying {self._store!r} for {self._timeout:g} s>"
 
     async def fetch(self, blob: Blob, extent: Extent, sink: Sink) -> None:
-        resumable = _Resumable(sink)
+        resumable = Resumable(sink)
 
         async def rest() -> None:
-            missing = Extent(extent.start + resumable.poured, extent.stop)
+            missing = resumable.rest_of(extent)
             if missing.size:
                 await self._store.fetch(blob, missing, resumable)
 

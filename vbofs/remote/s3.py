@@ -16,7 +16,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import boto3
 import botocore
@@ -54,11 +54,29 @@ ERROR_BODY = 64 << 10
 AGENT = f"vbofs/{__version__} botocore/{botocore.__version__}"
 
 
-class S3ObjectStore:
-    """The bucket that *settings* names.  Anonymous unless a profile is named."""
+class Patience(NamedTuple):
+    """Seconds to connect, seconds for a byte to come, and bytes that must have come in those."""
 
-    def __init__(self, settings: Settings) -> None:
+    connect: float
+    read: float
+    progress: int
+
+
+class S3ObjectStore:
+    """The bucket that *settings* names.  Anonymous unless a profile is named.
+
+    *patience* with ranges, and *proxies* on the way to them, where not as usual.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        patience: Patience | None = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> None:
         self._settings = settings
+        self._patience = patience
         self._limiter = trio.CapacityLimiter(settings.connections)
         self._lock = threading.Lock()
         self._requests = Requests()
@@ -75,8 +93,8 @@ class S3ObjectStore:
         endpoint = self._client.meta.endpoint_url
         self._http = URLLib3Session(
             verify=core.get_config_variable("ca_bundle") or True,
-            proxies=get_environ_proxies(endpoint),
-            timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+            proxies=get_environ_proxies(endpoint) if proxies is None else proxies,
+            timeout=(patience or _usual_patience())[:2],
             max_pool_connections=settings.connections,
         )
 
@@ -251,7 +269,7 @@ class S3ObjectStore:
 
     def _pour(self, body: Any, size: int, sink: Sink) -> None:
         left = size
-        pace = Pace()
+        pace = Pace(self._patience or _usual_patience())
         try:
             while left:
                 got = _arrived(body, sink.get_buffer()[:left])
@@ -282,17 +300,23 @@ def _arrived(body: Any, room: memoryview) -> int:
 class Pace:
     """Notices a body that trickles: a socket's time-out is content with a byte now and then."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
         self._since = time.monotonic()
         self._had = 0
 
     def check(self, had: int) -> None:
         """*had* bytes have come so far; RemoteError if hardly any of them came lately."""
         now = time.monotonic()
-        if now - self._since > READ_TIMEOUT:
-            if had - self._had < LEAST_PROGRESS:
-                raise RemoteError(f"only {had - self._had} bytes came in {READ_TIMEOUT} s")
+        _, within, least = self._patience
+        if now - self._since > within:
+            if had - self._had < least:
+                raise RemoteError(f"only {had - self._had} bytes came in {within:g} s")
             self._since, self._had = now, had
+
+
+def _usual_patience() -> Patience:
+    return Patience(CONNECT_TIMEOUT, READ_TIMEOUT, LEAST_PROGRESS)
 
 
 class _OneService(Loader):  # type: ignore[misc]  # botocore has no types.
