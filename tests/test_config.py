@@ -70,6 +70,8 @@ def test_every_setting_has_its_variable():
     texts |= {"dataset": "visual-behavior-neuropixels", "endpoint_url": "http://127.0.0.1:1"}
     texts |= {"site_cache": "http://cache1:8080|http://cache2:8080;http://other:8080"}
     texts |= {"cache_dir": "cache", "log_file": "log"}  # Not in the mountpoint.
+    texts |= {"log_format": "json", "metrics_port": "9464", "metrics_interval": "15"}
+    texts |= {"metrics_file": "vbo.prom"}
     flags = {name for name, field in FIELDS.items() if field.type is bool}
     texts |= dict.fromkeys(flags, "true")
     environ = {f"VBOFS_{name.upper()}": texts.get(name, "some-word") for name in FIELDS}

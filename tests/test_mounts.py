@@ -192,6 +192,6 @@ def test_a_device_that_does_not_open_is_said(tmp_path, fuse_device):
 def test_others_are_allowed_if_fuse_conf_says_so(tmp_path, monkeypatch, text, allowed):
     conf = tmp_path / "fuse.conf"
     monkeypatch.setattr(mounts, "FUSE_CONF", conf)
-    assert mounts._others_allowed() is False
+    assert mounts.others_allowed() is False
     conf.write_text(text)
-    assert mounts._others_allowed() is allowed
+    assert mounts.others_allowed() is allowed

@@ -6,6 +6,7 @@ Each fetch takes one second of a clock that jumps, so seconds are waits in a row
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import trio
@@ -113,7 +114,7 @@ async def test_a_file_whose_metadata_are_known_is_not_chased_again(
     await replay(chasing(blob), reads, content)
     before = slow.statistics()
     assert await replay(chasing(blob), reads, content) == 0
-    assert slow.statistics() == before
+    assert replace(slow.statistics(), hits=0) == replace(before, hits=0)
 
 
 @pytest.mark.parametrize("content", [b"\x89HDF\r\n\x1a\n" + b"\xff" * 2**20, b"\0" * 2**20])

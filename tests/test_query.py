@@ -78,6 +78,11 @@ def test_a_where_that_does_anything_else_is_refused_in_one_line(where):
         Query(where=where)
 
 
+def test_who_joins_with_the_signs_of_numpy_is_told_the_words():
+    with pytest.raises(QueryInvalid, match="write 'and' for &"):
+        checked_names("a == 'x' & b == 'y'")
+
+
 def test_what_is_done_with_columns_is_told_apart():
     where = "a == 1 and b in ['x'] and 3 < c < 4 and d == e and f == True and g + 1 > h & i"
     assert uses(where) == ({"a", "c"}, {"b"}, {"g"})

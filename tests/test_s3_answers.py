@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import botocore.exceptions
 import pytest
 
 from tests.s3 import Fault, ProgrammableS3
@@ -21,7 +22,7 @@ from vbofs import errors
 from vbofs.config import load
 from vbofs.errors import RemoteError, WrongResponse
 from vbofs.model import ObjectVersion
-from vbofs.remote.s3_errors import Answer, error_of_answer
+from vbofs.remote.s3_errors import Answer, error_of, error_of_answer
 
 __all__ = ["blob", "common", "fresh", "server", "shelf", "store"]
 
@@ -154,3 +155,12 @@ def test_a_servers_words_are_one_line_and_no_commands_to_a_terminal():
     assert "two lines ?[2Jx" in message
     assert message.isprintable()
     assert len(message) < 1000
+
+
+def test_a_signed_url_does_not_get_into_the_log():
+    url = "https://b.s3.amazonaws.com/a/key?versionId=v&X-Amz-Credential=AKIA&X-Amz-Signature=abc"
+    error = botocore.exceptions.ReadTimeoutError(endpoint_url=url)
+    message = str(error_of(error, load({}, {}), "a file"))
+    assert "https://b.s3.amazonaws.com/a/key?…" in message
+    assert "abc" not in message
+    assert "AKIA" not in message

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.small_tables import CELLS, EXPERIMENTS, FILES, OPHYS_SESSIONS, SESSIONS, to_csv
-from vbofs.catalog import rows
+from vbofs.catalog import rows, views
 from vbofs.catalog.query import Query
 from vbofs.catalog.tables import Files, frame
-from vbofs.errors import TableInvalid, UnknownColumn
+from vbofs.errors import TableInvalid, UnknownColumn, VbofsError
 
 IDENTS = {str(n): path for n, path in enumerate(FILES)}
 
@@ -255,3 +257,53 @@ def test_columns_are_listed_with_types_and_values():
     assert columns["imaging_depth"] == ("number", "150 … 225")
     assert columns["date_of_acquisition"] == ("date", "2019-09-20")
     assert ("ophys_experiment_id", "list", "30, 31") in files.columns("behavior_session_table")
+
+
+# --- whatever the publisher writes
+
+CELL = st.sampled_from(
+    [
+        *("", "-999", "nan", "1", "2", "1.0", "2.5", "abc", "[1, 2]", "['a', 'b']", "True", "inf"),
+        *(
+            "1e400",
+            "9" * 20,
+            "2019-09-20",
+            "9999-12-31 23:59:59+14:00",
+            "a/b",
+            "[1",
+            "١٢٣",
+            "\x1b[",
+        ),
+    ]
+)
+COLUMN = st.sampled_from(
+    [
+        *("behavior_session_id", "ophys_session_id", "ophys_experiment_id", "ecephys_session_id"),
+        *("mouse_id", "genotype", "structure_acronyms", "imaging_depth", "date_of_acquisition"),
+        *("file_id", "file_id", "path", "id", "index", "unit_count", "passive", "True"),
+    ]
+)
+NAME = st.sampled_from([*rows.KEYS, "stranger"])
+TABLE = st.lists(st.dictionaries(COLUMN, CELL, min_size=1, max_size=8), min_size=1, max_size=4)
+
+
+@given(st.dictionaries(NAME, TABLE, min_size=1, max_size=3), COLUMN, CELL)
+def test_any_tables_are_answered_or_refused_in_a_line(written, column, cell):
+    raw = {name: to_csv(*lines) for name, lines in written.items()}
+    files = files_of(**raw)
+    files.columns()
+    wheres = [f"{column} == 1", f"{column} != 'a'", f"{column} < file_id", f"not {column}"]
+    queries = [{}, {"mouse": (cell or "1",)}, {"depth": (0, 9)}, *({"where": w} for w in wheres)]
+    for query in queries:
+        for table in ("", *raw):
+            try:
+                found = files.select(Query(**query, table=table)).under("/mnt")
+            except VbofsError as error:
+                assert "\n" not in str(error)
+                continue
+            found.frame.to_csv()
+            found.frame.to_json(orient="records", date_format="iso")
+            assert all(len(found.text(name)) == len(found.ids) for name in found.frame.columns)
+    for view in views.VIEWS:
+        for links in views.layout(view, raw, IDENTS, "file_id").values():
+            assert set(links.values()) <= set(FILES)

@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import platformdirs
@@ -78,6 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     memory: int = 256_000_000
     allow_other: bool = False
     log_file: Path | None = None
+    log_format: Literal["text", "json"] = "text"
     verbose: Annotated[int, msgspec.Meta(ge=0)] = 0
     #: Requests under way at once.
     connections: Annotated[int, msgspec.Meta(ge=1, le=256)] = 64
@@ -87,6 +88,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hdf5_chase: bool = True
     #: Seconds between two looks for new releases.
     refresh_interval: Annotated[float, msgspec.Meta(ge=0)] = 600.0
+    #: Where Prometheus asks; None: nowhere.
+    metrics_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
+    metrics_address: str = "127.0.0.1"
+    #: Where the node exporter's textfile collector looks; None: nowhere.
+    metrics_file: Path | None = None
+    #: Seconds between two writings of it.
+    metrics_interval: Annotated[float, msgspec.Meta(ge=1)] = 15.0
 
 
 FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
@@ -162,6 +170,8 @@ def _checked(label: str, name: str, value: object) -> object:
             value = parse_chain(str(value))
         elif name == "release":
             value = _release_names(value)
+        elif name == "log_format" and value not in ("text", "json"):
+            raise ValueError(f"{value!r} is neither text nor json")
         elif isinstance(value, os.PathLike):
             value = os.fspath(value)
         return msgspec.convert(value, FIELDS[name].type, strict=False, dec_hook=_path)
@@ -219,6 +229,7 @@ def _completed(settings: Settings) -> Settings:
         # No stat(2) of it: shared storage may hang.
         lower_cache=settings.lower_cache and Path(os.path.abspath(_expanded(settings.lower_cache))),
         log_file=settings.log_file and _absolute(settings.log_file),
+        metrics_file=settings.metrics_file and _absolute(settings.metrics_file),
     )
     _check_names(done)
     return done
@@ -254,12 +265,13 @@ def check_apart(settings: Settings) -> None:
     """SettingsInvalid where mounting would cover the daemon's own files: a daemon that looks for
     them in its own mount waits for itself for ever."""
     mountpoint = settings.mountpoint
-    places = {
+    files = {
         "--cache-dir": settings.cache_dir,
         "--lower-cache": settings.lower_cache,
         "--log-file": settings.log_file,
+        "--metrics-file": settings.metrics_file,
     }
-    for label, path in places.items():
+    for label, path in files.items():
         if path is not None and path.is_relative_to(mountpoint):
             raise SettingsInvalid(f"{label}: {path} lies in the mountpoint {mountpoint}")
     if settings.lower_cache == settings.cache_dir:

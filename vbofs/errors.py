@@ -6,7 +6,7 @@ and what to do about it, in one line.  Only ``fuse/operations`` and ``cli/__init
 
 Exit statuses are promised in docs/exit-status.md; they are grouped by tens: 10 mountpoint, 20 FUSE
 on this machine, 30 the bucket and the way to it, 40 what the dataset says, 50 settings, 60 the
-cache, 70 the site.
+cache, 70 how it is doing, 75 the site.
 """
 
 from __future__ import annotations
@@ -284,6 +284,27 @@ class LowerCacheUnusable(VbofsError):
     """The lower cache is no cache of vbofs, or somebody who is not trusted can write there."""
 
     exit_status = 75
+
+
+# --- how it is doing
+
+
+class MetricsUnavailable(VbofsError):
+    """The metrics cannot be offered where --metrics-port or --metrics-file says."""
+
+    exit_status = 70
+
+
+class ProblemsFound(VbofsError):
+    """``vbofs doctor`` found something that keeps vbofs from working."""
+
+    exit_status = 71
+
+
+class BundleUnwritable(VbofsError):
+    """The file that --bundle names exists already or cannot be written."""
+
+    exit_status = 72
 
 
 # --- inside a mount

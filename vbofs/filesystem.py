@@ -12,6 +12,7 @@ read-ahead, and ten thousand handles cost ten thousand counts.
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from .catalog.tree import ROOT, Directory, File, Node, Symlink, Tree
 from .catalog.views import VIEWS, Layout
 from .dataset import Dataset, Document
 from .errors import NoSuchName, TableInvalid, VbofsError
+from .histogram import READ_BOUNDS, Histogram, HistogramStatistics
 from .metadata import Metadata
 from .model import Attrs, Blob, Extent
 
@@ -50,12 +52,17 @@ LATEST = "latest"
 
 @dataclass(frozen=True)
 class ReadStatistics:
-    """*handles* and *files* are open now; the others count since the daemon began."""
+    """*handles* and *files* are open now; the others count since the daemon began.
+
+    *reads*, *bytes* and *latency* are of reads that were answered, *failed* of the others.
+    """
 
     handles: int
     files: int
     reads: int
     bytes: int
+    failed: int
+    latency: HistogramStatistics
 
 
 class Filesystem:
@@ -88,7 +95,8 @@ class Filesystem:
         self._readers: dict[int, BlobReader] = {}
         self._chase = chase
         self._chased: LRUCache[str, list[Extent]] = LRUCache(4096)
-        self._reads = self._read_bytes = 0
+        self._reads = self._read_bytes = self._failed = 0
+        self._latency = Histogram(READ_BOUNDS)
         self._show_news()
 
     def __repr__(self) -> str:
@@ -96,7 +104,12 @@ class Filesystem:
 
     def statistics(self) -> ReadStatistics:
         return ReadStatistics(
-            self._handles.total(), len(self._readers), self._reads, self._read_bytes
+            self._handles.total(),
+            len(self._readers),
+            self._reads,
+            self._read_bytes,
+            self._failed,
+            self._latency.statistics(),
         )
 
     @property
@@ -271,7 +284,13 @@ class Filesystem:
 
     async def read(self, ino: int, offset: int, size: int) -> memoryview:
         """Bytes of an open file, fewer than *size* only at its end.  BlockUnavailable."""
-        content = await self._readers[ino].read(offset, size)
+        begun = time.perf_counter()
+        try:
+            content = await self._readers[ino].read(offset, size)
+        except VbofsError:
+            self._failed += 1
+            raise
+        self._latency.observe(time.perf_counter() - begun)
         self._reads += 1
         self._read_bytes += len(content)
         return content

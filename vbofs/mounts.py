@@ -108,7 +108,7 @@ def prepare(path: Path, *, allow_other: bool) -> None:
     mount = mounted_at(path)
     if mount is not None and mount.fstype.startswith("fuse"):
         _clear_dead(mount)
-    _check_directory(path)
+    check_directory(path)
     _check_fuse(allow_other)
 
 
@@ -127,7 +127,8 @@ def _clear_dead(mount: Mount) -> None:
     unmount(mount.path, lazy=True)
 
 
-def _check_directory(path: Path) -> None:
+def check_directory(path: Path) -> None:
+    """One of the mountpoint's errors unless something can be mounted on *path*."""
     try:
         entries = os.listdir(path)
     except FileNotFoundError:
@@ -155,6 +156,19 @@ def _check_parent(path: Path) -> None:
 
 
 def _check_fuse(allow_other: bool) -> None:
+    check_device()
+    if os.geteuid() == 0:
+        return
+    if shutil.which("fusermount3") is None:
+        raise FusermountMissing("fusermount3 is not installed: apt install fuse3")
+    if allow_other and not others_allowed():
+        raise AllowOtherDenied(
+            f"--allow-other is not permitted: put the line user_allow_other into {FUSE_CONF}"
+        )
+
+
+def check_device() -> None:
+    """FuseUnavailable unless this user may open /dev/fuse."""
     try:
         os.close(os.open(FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC))
     except FileNotFoundError as error:
@@ -164,17 +178,10 @@ def _check_fuse(allow_other: bool) -> None:
         ) from error
     except OSError as error:
         raise FuseUnavailable(f"{FUSE_DEVICE} cannot be opened: {error.strerror}") from error
-    if os.geteuid() == 0:
-        return
-    if shutil.which("fusermount3") is None:
-        raise FusermountMissing("fusermount3 is not installed: apt install fuse3")
-    if allow_other and not _others_allowed():
-        raise AllowOtherDenied(
-            f"--allow-other is not permitted: put the line user_allow_other into {FUSE_CONF}"
-        )
 
 
-def _others_allowed() -> bool:
+def others_allowed() -> bool:
+    """Whether users may let others read their mounts."""
     try:
         lines = FUSE_CONF.read_text().splitlines()
     except OSError:

@@ -95,6 +95,24 @@ def test_find_in_python_is_find_in_the_shell(ds, shared):
     assert len(ds.files) == 6
 
 
+def test_a_diff_names_every_file_that_is_not_as_it_was(ds, sample):
+    found = ds.diff("v1.0.1", "1.1.0")
+    old, new = (sample.release(r) for r in ("1.0.1", "1.1.0"))
+    before, after = ({f.path: f for f in (*r.tables, *r.files)} for r in (old, new))
+    assert set(found["path"]) == {
+        path
+        for path in before.keys() | after.keys()
+        if path not in before or path not in after or before[path].digest != after[path].digest
+    }
+    for _, row in found[found["change"] == "changed"].iterrows():
+        sizes = (before[row["path"]].size, after[row["path"]].size)
+        assert (row["bytes_before"], row["bytes_after"]) == sizes
+    gone = found[found["change"] == "removed"]
+    assert set(gone["path"]) == before.keys() - after.keys()
+    assert gone["bytes_after"].isna().all()
+    assert ds.diff("1.1.0", "latest").empty
+
+
 def test_a_mount_that_is_not_there_and_a_release_that_it_does_not_show(shared, user, tmp_path):
     user(shared.machine)
     with pytest.raises(errors.NotMounted, match="no vbofs of this user is mounted at"):
@@ -176,6 +194,17 @@ def test_a_dataset_lets_go_of_its_thread(loose):
     loose.close()
     assert "vbofs" not in {thread.name for thread in threading.enumerate()}
     assert loose.ophys_sessions.shape[0] == 3  # It is opened again when it is needed again.
+
+
+def test_a_program_ends_whatever_it_left_open(loose):
+    code = (
+        "import vbofs; ds = vbofs.open(dataset='visual-behavior-ophys')\n"
+        "file = ds.open(ophys_experiment_id=951980471); file.read(9)\n"
+        "nwb = ds.open_nwb(ophys_experiment_id=951980471); ds.nobody\n"
+    )
+    done = subprocess.run([VBOFS[0], "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("AttributeError: 'Dataset' object has no attri")
 
 
 def test_open_nwb_without_pynwb_says_what_to_install(ds, monkeypatch):

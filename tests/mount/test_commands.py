@@ -177,7 +177,7 @@ def test_umount_clears_a_dead_mount(here):
     mounted.kill()
     status = json.loads(here.run("status", str(mounted.path), "--json").out)
     assert (status["state"], status["mountpoint"]) == ("dead", str(mounted.path))
-    assert f"clear it with: vbofs umount {mounted.path}" in here.run("status").out
+    assert f"mend it with: vbofs umount {mounted.path}" in here.run("status").out
     assert here.run("umount") == (0, "", "")
     assert os.listdir(mounted.path) == []
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 
 import pytest
 
@@ -84,3 +86,62 @@ def test_every_verb_has_help(here):
     assert here.run("--version").out == f"vbofs, version {__version__}\n"
     for verb in ("mount", "umount", "releases", "status"):
         assert f"vbofs {verb} [OPTIONS]" in here.run(verb, "--help").out
+
+
+# --- what ails it
+
+
+def test_status_says_that_the_network_is_lost_and_that_it_is_back(here, published):
+    mounted = here.mount(VBOFS_TIMEOUT="1")
+    published.s3.down()
+    with pytest.raises(OSError, match="Errno"):
+        (mounted / f"v1.0.0/{FILE}").read_bytes()
+    here.expect(" WARNING .*nothing answers at http")
+    said = here.run("status").out
+    assert "the network is lost for" in said
+    assert "only what is cached can be read (nothing answers at http" in said
+    assert "EndpointDown" in said
+    published.s3.up()
+    assert len((mounted / f"v1.0.0/{FILE}").read_bytes()) == SIZE
+    assert "lost" not in here.run("status").out
+
+
+def test_status_of_a_dead_mount_names_the_cure(here):
+    mounted = here.mount()
+    mounted.kill()
+    said = here.run("status").out
+    assert f"{mounted.path}  visual-behavior-ophys  dead" in said
+    assert f"its daemon has died; mend it with: vbofs umount {mounted.path}" in said
+
+
+def test_in_a_pipe_status_has_no_colour_and_one_line_per_fact(here):
+    mounted = here.mount(at=here.home / ("long" * 40))
+    lines = here.run("status", str(mounted.path)).out.splitlines()
+    assert lines[0] == f"{mounted.path}  visual-behavior-ophys  mounted"
+    assert all(line.startswith("  ") for line in lines[1:])
+    assert not any("\x1b" in line for line in lines)
+    # Nor does a terminal of another century end it.
+    assert "....." in here.run("status", str(mounted.path), PYTHONIOENCODING="latin-1").out
+
+
+def test_watch_goes_on_with_rates_until_it_is_interrupted(here):
+    mounted = here.mount()
+    watching = here.start(
+        *VBOFS, "status", "--watch", "--interval", "0.1", str(mounted.path), stdout=subprocess.PIPE
+    )
+    blocks = []
+    with watching.stdout as out:
+        for line in out:
+            blocks.append(line.decode())
+            if "reads/s" in blocks[-1]:
+                break
+        watching.send_signal(signal.SIGINT)
+        out.read()
+    assert watching.wait(10) == 130
+    assert blocks[0] == f"{mounted.path}  visual-behavior-ophys  mounted\n"
+
+
+def test_status_can_be_one_thing_at_a_time(here):
+    outcome = here.run("status", "--json", "--watch")
+    assert outcome.status == 2
+    assert "exclude each other" in outcome.err

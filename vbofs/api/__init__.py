@@ -148,6 +148,22 @@ class Dataset:
         """
         return _reopened(self._worker.settings, _named(release), self._mount)
 
+    def diff(self, older: str, newer: str) -> pd.DataFrame:
+        """What changed from one release to another: a row for each file that was added, removed,
+        changed or renamed, tables too, with its bytes in both.
+
+        >>> ds.diff("0.1.0", "0.2.0")["change"].unique().tolist()
+        ['changed']
+        """
+        from ..catalog.diff import FilesDiff, compared
+        from ..catalog.tables import differences
+
+        async def look(floors: Floors) -> FilesDiff:
+            before, after = [await floors.metadata.contents(name) for name in (older, newer)]
+            return compared(dict(before.files), dict(after.files))
+
+        return differences(self._worker.run(look))
+
     # --- tables
 
     @property

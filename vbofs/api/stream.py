@@ -73,12 +73,8 @@ class BlobStream(io.RawIOBase):
 
     def close(self) -> None:
         if self._reader is not None and not self.closed:
-            reader, self._reader = self._reader, None
-
-            async def close(floors: Floors) -> None:
-                reader.close()
-
-            self._worker.run(close)
+            self._worker.soon(self._reader.close)
+            self._reader = None
         super().close()
 
 

@@ -8,6 +8,7 @@ with its owner or with the program.  A process that was forked starts a thread o
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -44,6 +45,13 @@ class Worker:
             if self._life is None or not self._life.is_here:
                 self._life = _Life(self.settings)
         return self._life.run(work)
+
+    def soon(self, work: Callable[[], None]) -> None:
+        """Have *work* done in the thread some time, if there still is one.  Waits for nothing, so
+        that it may be called while the program ends."""
+        life = self._life
+        if life is not None and life.is_here:
+            life.soon(work)
 
     def close(self) -> None:
         """End the thread.  A later ``run`` starts another."""
@@ -105,9 +113,10 @@ class _Life:
             self._token.run_sync_soon(scope.cancel)
             raise
 
+    def soon(self, work: Callable[[], None]) -> None:
+        with contextlib.suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(work)
+
     def end(self) -> None:
-        try:
-            self._token.run_sync_soon(self._nursery.cancel_scope.cancel)
-        except trio.RunFinishedError:
-            return
+        self.soon(self._nursery.cancel_scope.cancel)
         self._thread.join(PATIENCE)

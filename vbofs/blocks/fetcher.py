@@ -32,9 +32,11 @@ import trio
 from ..errors import BlockUnavailable, VbofsError
 from ..model import Blob
 from ..remote.protocol import ObjectStore
+from ..remote.waits import Waits, begin
 from .blobfile import BlobFile
 from .budget import USUAL, Budget, Shares
 from .extents import BLOCK_SIZE, runs, span
+from .slow import explained
 from .store import BlockStore
 from .verifier import Verifier
 
@@ -63,6 +65,7 @@ class Priority(enum.IntEnum):
 class Flight:
     """One block under way.  *content* is set for those who wait, and where the disk refuses."""
 
+    waits: Waits = field(default_factory=Waits)
     landed: trio.Event = field(default_factory=trio.Event)
     waiters: int = 0
     content: bytes | None = None
@@ -78,6 +81,8 @@ class _Request:
     priority: Priority
     serial: int
     flights: dict[int, Flight]
+    waits: Waits
+    queued_at: float = field(default_factory=trio.current_time)
     #: Written by the sink: blocks that are complete, and those of them announced one by one.
     complete: set[int] = field(default_factory=set)
     announced: set[int] = field(default_factory=set)
@@ -87,7 +92,10 @@ class _Request:
 
 @dataclass(frozen=True)
 class FetcherStatistics:
-    """Counts since the daemon began, but *flying* and *queued*, which are of this moment."""
+    """Counts since the daemon began, but *flying* and *queued*, which are of this moment.
+
+    In blocks, but *failed*, which counts requests; *hits* were on disk when they were read.
+    """
 
     demanded: int
     chased: int
@@ -96,6 +104,7 @@ class FetcherStatistics:
     failed: int
     flying: int
     queued: int
+    hits: int
 
 
 class Fetcher:
@@ -126,7 +135,7 @@ class Fetcher:
         self._flying: list[_Request] = []
         self._serials = itertools.count()
         self._asked: Counter[Priority] = Counter()
-        self._joined = self._failed = 0
+        self._joined = self._failed = self._hits = 0
         self.last_error: str | None = None
         self._read_at = -REST
         self.verifier = Verifier(nursery, remote, store, lambda: self._is_busy)
@@ -143,6 +152,7 @@ class Fetcher:
             self._failed,
             len(self._flying),
             len(self._queue),
+            self._hits,
         )
 
     async def have(
@@ -176,8 +186,9 @@ class Fetcher:
             # that a thread completes meanwhile is either found here or announced to us.
             for block in waited.keys() - self._missing(blob, blocks):
                 del waited[block]
-            for flight in waited.values():
-                await flight.landed.wait()
+            with explained(blob, blocks, [flight.waits for flight in waited.values()]):
+                for flight in waited.values():
+                    await flight.landed.wait()
         for flight in waited.values():
             if flight.error is not None:
                 raise BlockUnavailable(
@@ -211,6 +222,10 @@ class Fetcher:
         """Somebody reads, if only what is here: what can wait for him does."""
         self._read_at = trio.current_time()
 
+    def note_hit(self, blocks: int) -> None:
+        """So many blocks were read from disk, and nobody had to be asked."""
+        self._hits += blocks
+
     @property
     def _is_busy(self) -> bool:
         return bool(self._flying) or trio.current_time() - self._read_at < REST
@@ -243,8 +258,9 @@ class Fetcher:
         self._start_what_may()
 
     def _enqueue(self, blob: Blob, run: range, priority: Priority) -> None:
-        flights = {block: Flight() for block in run}
-        self._queue.append(_Request(blob, run, priority, next(self._serials), flights))
+        waits = Waits()
+        flights = {block: Flight(waits) for block in run}
+        self._queue.append(_Request(blob, run, priority, next(self._serials), flights, waits))
         self._flights.update({(blob.ident, block): flight for block, flight in flights.items()})
         self._asked[priority] += len(run)
 
@@ -267,6 +283,8 @@ class Fetcher:
 
     async def _fly(self, request: _Request) -> None:
         error: Exception = BlockUnavailable("the mount is going away")
+        request.waits.queue = trio.current_time() - request.queued_at
+        begin(request.waits)
         try:
             request.file = self._store.file(request.blob)
             extent = span(request.blocks, request.blob.size)

@@ -55,8 +55,10 @@ class BlobReader:
         # Another daemon may have fetched again what this one has condemned.
         if answer is None or self._fetcher.verifier.is_condemned(self.blob):
             answer = await self._fetched(extent, blocks, ahead)
-        elif ahead:
-            self._fetcher.want(self.blob, ahead)
+        else:
+            self._fetcher.note_hit(len(blocks))
+            if ahead:
+                self._fetcher.want(self.blob, ahead)
         if self._pursuit:
             self._pursuit.saw(blocks)
         return answer

@@ -145,6 +145,8 @@ def _check(node: ast.AST) -> None:
             f"--where: {what} not allowed; compare columns with values, with and, or, not, in"
         )
     if isinstance(node, ast.BinOp) and not (_is_number(node.left) and _is_number(node.right)):
+        if isinstance(node.op, ast.BitAnd | ast.BitOr):
+            raise QueryInvalid("--where: write 'and' for &, and 'or' for |")
         raise QueryInvalid("--where: only numbers can be calculated with")
     if isinstance(node, ast.Name) and node.id.startswith("__"):
         raise QueryInvalid(f"--where: {node.id!r} is not the name of a column")

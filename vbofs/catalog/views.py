@@ -24,7 +24,7 @@ VIEWS = {
 }
 
 #: Links in one view.  The published tables come to 6,000; this bounds what hostile ones cost.
-MAX_LINKS = 300_000
+MAX_LINKS = 100_000
 #: Answers of one row: a probe passes through a dozen structures.
 MAX_ANSWERS = 100
 #: Bytes of a name, of the 255 that Linux allows: a number and a suffix may be added to it.

@@ -17,7 +17,7 @@ import click
 from .._version import __version__
 from ..errors import Refused, VbofsError
 
-VERBS = ("mount", "umount", "releases", "find", "status", "completion", "demo")
+VERBS = ("mount", "umount", "releases", "find", "status", "doctor", "completion", "demo")
 
 
 class Verbs(click.Group):

@@ -3,33 +3,67 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import control, mounts
 from ..errors import NotMounted, VbofsError
 from .options import settings_of
-from .words import counted, size
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 
 @click.command()
 @click.argument("mountpoint", required=False)
+@click.option("--watch", is_flag=True, help="Go on showing it, with rates, until Ctrl-C.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=2.0,
+    metavar="SECONDS",
+    help="Between two looks of --watch.  [2]",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def command(mountpoint: str | None, as_json: bool) -> None:
+@click.option("--prometheus", is_flag=True, help="For Prometheus: every metric, as text.")
+def command(
+    mountpoint: str | None, watch: bool, interval: float, as_json: bool, prometheus: bool
+) -> None:
     """What is mounted and how it is doing; all mounts of this user, or the one at MOUNTPOINT."""
-    if mountpoint:
-        states = [state_of(settings_of({"mountpoint": mountpoint}).mountpoint)]
-    else:
-        states = [state_of(mount.path) for mount in mounts.mounts() if mount.is_ours]
-    if as_json:
-        click.echo(json.dumps(states[0] if mountpoint else states, indent=2))
-        return
-    if not states:
+    if watch + as_json + prometheus > 1:
+        raise click.UsageError("--watch, --json and --prometheus exclude each other.")
+    path = settings_of({"mountpoint": mountpoint}).mountpoint if mountpoint else None
+    states = states_of(path)
+    if prometheus:
+        from ..metrics import exposition
+
+        click.echo(exposition(states), nl=False)
+    elif as_json:
+        click.echo(json.dumps(states[0] if path else states, indent=2))
+    elif watch:
+        _watch(path, interval)
+    elif not states:
         raise NotMounted("no vbofs is mounted; mount one with: vbofs mount")
-    click.echo("\n\n".join(_described(state) for state in states))
+    else:
+        _console().print(_screen(states, []), soft_wrap=True)
+
+
+def states_of(path: Path | None) -> list[dict[str, Any]]:
+    """Of the mount at *path*, or of all of this user's."""
+    if path is not None:
+        return [state_of(path)]
+    states = []
+    for mount in mounts.mounts():
+        if mount.is_ours:
+            try:
+                states.append(state_of(mount.path))
+            except NotMounted:
+                continue  # Unmounted since.
+    return states
 
 
 def state_of(path: Path) -> dict[str, Any]:
@@ -48,70 +82,48 @@ def state_of(path: Path) -> dict[str, Any]:
             "state": state,
             "mountpoint": str(path),
             "dataset": mount.source,
-            "error": str(error),
+            # That there is no socket of ours is what "not yours" says.
+            "error": "" if isinstance(error, NotMounted) else str(error),
         }
 
 
-def _described(state: dict[str, Any]) -> str:
-    head = f"{state['mountpoint']}  {state['dataset']}  {state['state']}"
-    if "pid" not in state:
-        hint = f"; clear it with: vbofs umount {state['mountpoint']}"
-        return head + (hint if state["state"] == "dead" else f": {state['error']}")
-    lines = [head + ("  offline" if state["offline"] else "")]
-    lines += [f"  {label:<10}{text}" for label, text in _facts(state)]
-    return "\n".join(lines)
+def _console() -> Console:
+    from rich.console import Console
+
+    # Paths are not markup; and on a terminal that cannot be asked, in a pipe above all, no colours.
+    return Console(markup=False, emoji=False, highlight=False)
 
 
-def _moment(since: float) -> str:
-    return datetime.fromtimestamp(since).strftime("%Y-%m-%d %H:%M:%S")
+def _screen(states: list[dict[str, Any]], before: list[dict[str, Any]], elapsed: float = 0) -> Text:
+    from rich.text import Text
+
+    from .screen import Rates, described
+
+    old = {state["mountpoint"]: state for state in before}
+    parts = []
+    for state in states:
+        rates = Rates.between(old.get(state["mountpoint"]), state, elapsed)
+        parts.append(described(state, rates))
+    return Text("\n\n").join(parts) if parts else Text("no vbofs is mounted")
 
 
-def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
-    cache, asked, blocks = state["cache"], state["requests"], state["blocks"]
-    readers = state["readers"]
-    since = _moment(state["since"])
-    facts = [
-        ("releases", f"{', '.join('v' + r for r in state['releases'])}; latest v{state['latest']}"),
-        ("daemon", f"pid {state['pid']}, vbofs {state['version']}, since {since}"),
-        ("cache", f"{size(cache['used'])} of {size(cache['limit'])} in {cache['dir']}"),
-        ("verified", f"{counted(state['verifier']['verified'], 'whole file')} since then"),
-        (
-            "requests",
-            f"{asked['get']} GET, {asked['head']} HEAD, {asked['list']} LIST;"
-            f" {size(asked['received'])} fetched, {asked['retried']} tried again",
-        ),
-        (
-            "readers",
-            f"{counted(readers['handles'], 'handle')} on {counted(readers['files'], 'file')};"
-            f" {counted(readers['reads'], 'read')}, {size(readers['bytes'])} served",
-        ),
-        (
-            "errors",
-            f"{counted(blocks['failed'], 'request')} failed,"
-            f" {counted(cache['damaged'], 'block')} damaged, {cache['refused']} not kept,"
-            f" {counted(state['verifier']['mismatched'], 'file')} not as published",
-        ),
-    ]
-    facts += [("site", _site_cache(site)) for site in state["site_caches"]]
-    if state["lower_cache"]:
-        facts.append(("lower", _lower_cache(state["lower_cache"])))
-    if away_since := state["network"]["away_since"]:
-        facts.insert(2, ("network", f"away since {_moment(away_since)}; what is cached works"))
-    if state["last_error"]:
-        facts.append(("last", state["last_error"]))
-    facts += [("left out", flaw) for flaw in state["left_out"].values()]
-    return facts
+def _watch(path: Path | None, interval: float) -> None:
+    """On a terminal one screen that changes; in a pipe one block after the other."""
+    from rich.live import Live
 
-
-def _site_cache(site: dict[str, Any]) -> str:
-    text = f"{counted(site['requests'], 'request')} to {site['url']}; {size(site['received'])}"
-    text += f" fetched, {site['failed']} failed"
-    if site["mismatched"]:
-        text += f", {counted(site['mismatched'], 'file')} not as published"
-    return text + (", passed by at the moment" if site["away"] else "")
-
-
-def _lower_cache(lower: dict[str, Any]) -> str:
-    text = f"{counted(lower['blocks'], 'block')} out of {lower['dir']}; {size(lower['bytes'])}"
-    text += f", {counted(lower['damaged'], 'read')} damaged, {lower['failed']} failed"
-    return text + (", passed by at the moment" if lower["away"] else "")
+    console = _console()
+    before: list[dict[str, Any]] = []
+    looked = time.monotonic()
+    # Nobody else prints, and rich's stand-in for stdout does not know what it can print.
+    with Live(
+        console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+    ) as live:
+        while True:
+            states, now = states_of(path), time.monotonic()
+            screen = _screen(states, before, now - looked)
+            if console.is_terminal:
+                live.update(screen, refresh=True)
+            else:
+                click.echo(f"{screen.plain}\n")
+            before, looked = states, now
+            time.sleep(interval)

@@ -29,6 +29,7 @@ from ..errors import MountpointDenied, VbofsError
 from ..filesystem import Filesystem
 from ..metadata import Metadata
 from ..model import Blob
+from . import exporter
 from .sources import listings, sources
 from .tower import Tower
 
@@ -73,15 +74,16 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
         keep_free=settings.keep_free,
         open_files=min(_most_files(), shares.files),
     )
-    async with sources(settings) as remote:
-        dataset = await Dataset.open(remote.listings, settings)
-        async with trio.open_nursery() as nursery:
-            remote.attend(nursery)
-            fetcher = Fetcher(nursery, store, remote.blocks, settings.connections, shares)
-            filesystem = Filesystem(dataset, store, fetcher, nursery, chase=settings.hdf5_chase)
-            tower = Tower(settings, dataset, store, fetcher, filesystem, remote)
-            await _serve_kernel(tower, nursery, ready)
-            nursery.cancel_scope.cancel()  # Read-ahead has no one left to read for.
+    with exporter.opened(settings) as exported:
+        async with sources(settings) as remote:
+            dataset = await Dataset.open(remote.listings, settings)
+            async with trio.open_nursery() as nursery:
+                remote.attend(nursery)
+                fetcher = Fetcher(nursery, store, remote.blocks, settings.connections, shares)
+                filesystem = Filesystem(dataset, store, fetcher, nursery, chase=settings.hdf5_chase)
+                tower = Tower(settings, dataset, store, fetcher, filesystem, remote, exported)
+                await _serve_kernel(tower, nursery, ready)
+                nursery.cancel_scope.cancel()  # Read-ahead has no one left to read for.
 
 
 @contextlib.asynccontextmanager
@@ -146,7 +148,7 @@ async def _serve_kernel(tower: Tower, nursery: trio.Nursery, ready: Callable[[st
     # From before there is a mount: a signal that comes while it is made would leave a dead one.
     with trio.open_signal_receiver(*SIGNALS) as signals, _directory_made(settings.mountpoint):
         async with mounting as mounted, trio.open_nursery() as heeding:
-            heeding.start_soon(_unmount_on_signal, signals, settings.mountpoint)
+            heeding.start_soon(_unmount_on_signal, signals, settings.mountpoint, tower.exporter)
             await _attend(mounted, tower, nursery, ready)
             heeding.cancel_scope.cancel()
 
@@ -156,6 +158,7 @@ async def _attend(
 ) -> None:
     mountpoint = tower.settings.mountpoint
     await nursery.start(control.serve, mountpoint, tower.verbs())
+    nursery.start_soon(tower.exporter.run, tower.status)
     nursery.start_soon(_announce, mounted, tower, ready)
     await mounted.serve()
     systemd.notify("STOPPING=1")
@@ -178,10 +181,13 @@ async def _announce(mounted: Session, tower: Tower, ready: Callable[[str], None]
     ready(line)
 
 
-async def _unmount_on_signal(signals: AsyncIterator[int], mountpoint: Path) -> None:
+async def _unmount_on_signal(
+    signals: AsyncIterator[int], mountpoint: Path, exported: exporter.Exporter
+) -> None:
     """A signal unmounts, lazily: names go at once, the daemon with its last reader."""
     async for number in signals:
         log.info("%s: unmounting %s", signal.Signals(number).name, mountpoint)
+        exported.release()
         try:
             await trio.to_thread.run_sync(lambda: mounts.unmount(mountpoint, lazy=True))
         except VbofsError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import logging.handlers
 import os
 import signal
 import sys
@@ -16,14 +15,12 @@ import msgspec
 import platformdirs
 import trio
 
+from .. import logs
 from ..config import Settings, check_apart
 from ..errors import LogUnwritable, Refused, VbofsError
 from . import serve
 
 log = logging.getLogger(__name__)
-
-#: Bytes of log kept in each of two files.
-LOG_SIZE = 8 << 20
 
 
 class Report(msgspec.Struct):
@@ -38,8 +35,11 @@ def run(settings: Settings, *, foreground: bool) -> str:
     for the user, the daemon going on by itself.  Errors before that are raised here."""
     check_apart(settings)
     if foreground:
-        log_to(settings.log_file, settings.verbose)
-        _trio_run(settings, lambda line: None)
+        _log_to(settings.log_file, settings)
+        try:
+            _trio_run(settings, lambda line: None)
+        finally:
+            logs.end()
         return ""
     log_file = settings.log_file or default_log(settings.mountpoint)
     _check_log(log_file)
@@ -100,7 +100,7 @@ def _daemon(settings: Settings, log_file: Path, writing: int) -> NoReturn:
         os.setsid()
         os.chdir("/")  # A daemon's working directory keeps nothing from being unmounted.
         _redirect(log_file)
-        log_to(log_file, settings.verbose)
+        _log_to(log_file, settings)
         _trio_run(settings, report)
     except VbofsError as error:
         status = error.exit_status
@@ -113,7 +113,7 @@ def _daemon(settings: Settings, log_file: Path, writing: int) -> NoReturn:
         with contextlib.suppress(OSError):
             report(f"a bug: {bug!r}; see {log_file}", status)
     finally:
-        logging.shutdown()
+        logs.end()
         os._exit(status)
 
 
@@ -147,18 +147,11 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
     return error
 
 
-def log_to(path: Path | None, verbose: int) -> None:
-    """One line per event, to *path* or, for the journal and for eyes, to stderr."""
-    target: logging.Handler
-    if path is None:
-        target = logging.StreamHandler()
-    else:
-        target = logging.handlers.RotatingFileHandler(
-            path, maxBytes=LOG_SIZE, backupCount=1, encoding="utf-8", errors="backslashreplace"
-        )
-    # The journal stamps lines itself.
-    stamp = "" if path is None and "JOURNAL_STREAM" in os.environ else "%(asctime)s "
-    target.setFormatter(logging.Formatter(f"{stamp}%(levelname)s %(name)s: %(message)s"))
-    level = logging.DEBUG if verbose > 1 else logging.INFO
-    logging.basicConfig(level=logging.WARNING, handlers=[target], force=True)
-    logging.getLogger("vbofs").setLevel(level)
+def _log_to(path: Path | None, settings: Settings) -> None:
+    logs.log_to(
+        path,
+        settings.verbose,
+        settings.log_format,
+        mountpoint=str(settings.mountpoint),
+        dataset=settings.dataset,
+    )

@@ -12,6 +12,7 @@ from ..blocks.lower import LowerCache, open_lower_cache
 from ..config import Settings
 from ..remote.network import Network
 from ..remote.offline import OfflineObjectStore
+from ..remote.outcomes import Outcomes
 from ..remote.protocol import ObjectStore
 from ..remote.retrying import Retrying
 
@@ -42,17 +43,17 @@ class Sources(NamedTuple):
 async def sources(settings: Settings) -> AsyncIterator[Sources]:
     """The lower cache before the site's caches before the bucket, as far as there are any."""
     with _closed(_bucket(settings)) as bucket, contextlib.ExitStack() as closing:
-        network = Network(settings.timeout)
+        network, outcomes = Network(settings.timeout), Outcomes()
         impatience = min(settings.timeout, LISTING_TIMEOUT)
         sites = _sites(bucket, settings)
         if sites:
             closing.callback(sites.close)
-            retrying = Retrying(sites, settings.timeout, network)
+            retrying = Retrying(sites, settings.timeout, network, outcomes)
             # Listings have no caches: that the bucket is away says nothing of the way to those.
-            impatient = Retrying(bucket, impatience)
+            impatient = Retrying(bucket, impatience, outcomes=outcomes)
         else:
-            retrying = Retrying(bucket, settings.timeout, network)
-            impatient = Retrying(bucket, impatience, network)
+            retrying = Retrying(bucket, settings.timeout, network, outcomes)
+            impatient = Retrying(bucket, impatience, network, outcomes)
         lower = await open_lower_cache(retrying, settings)
         yield Sources(lower or retrying, impatient, retrying, sites, lower)
 

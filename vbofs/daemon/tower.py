@@ -16,6 +16,7 @@ from ..config import Settings
 from ..control.server import Verbs
 from ..dataset import Dataset
 from ..filesystem import Filesystem
+from .exporter import Exporter
 from .sources import Sources
 
 #: Seconds for which an answer of the disk is shown: other daemons write to the cache too.
@@ -33,6 +34,7 @@ class Tower:
         fetcher: Fetcher,
         filesystem: Filesystem,
         sources: Sources,
+        exporter: Exporter,
     ) -> None:
         self.settings = settings
         self.dataset = dataset
@@ -40,6 +42,7 @@ class Tower:
         self.fetcher = fetcher
         self.filesystem = filesystem
         self.sources = sources
+        self.exporter = exporter
         self.since = time.time()
 
     def verbs(self) -> Verbs:
@@ -64,18 +67,24 @@ class Tower:
             "endpoint_url": settings.endpoint_url,
             "offline": settings.offline,
             "network": {"away_since": self.sources.retrying.network.away_since},
+            "log_file": str(settings.log_file) if settings.log_file else None,
             "releases": list(dataset.releases),
             "latest": dataset.latest,
             "built": self.filesystem.built,
             "left_out": {m.release: m.flaw for m in dataset.listing.manifests if m.flaw},
             "checked": dataset.listing.checked,
-            "cache": {"dir": str(settings.cache_dir), **asdict(self.store.statistics())},
+            "cache": {
+                "dir": str(settings.cache_dir),
+                "refusing": self.store.takes_none,
+                **asdict(self.store.statistics()),
+            },
             "requests": {
                 **self.sources.retrying.requests()._asdict(),
                 "retried": self.sources.retrying.retries + self.sources.listings.retries,
             },
             "site_caches": [asdict(site) for site in sites.statistics()] if sites else [],
             "lower_cache": asdict(lower.statistics()) if lower else None,
+            "remote": asdict(self.sources.retrying.outcomes.statistics()),
             "blocks": asdict(self.fetcher.statistics()),
             "verifier": asdict(self.fetcher.verifier.statistics()),
             "readers": asdict(self.filesystem.statistics()),

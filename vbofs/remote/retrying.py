@@ -7,6 +7,7 @@ class says so.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
@@ -14,10 +15,12 @@ from typing import TypeVar
 import tenacity
 import trio
 
-from ..errors import RemoteError
+from ..errors import RemoteError, VbofsError
 from ..model import Blob, Extent, ObjectVersion
 from .network import UNREACHABLE, Network
+from .outcomes import Outcomes
 from .protocol import Listed, ObjectStore, Page, Requests, Sink
+from .waits import current, waiting_for
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +51,19 @@ class Resumable:
 class Retrying:
     """Wraps *store*; a request that fails is tried again for *timeout* seconds at the most.
 
-    *network*: what is known of the way there, shared with others who go it.
+    *network*: what is known of the way there, shared with others who go it; what becomes of each
+    attempt is noted in *outcomes*.
     """
 
-    def __init__(self, store: ObjectStore, timeout: float, network: Network | None = None) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        timeout: float,
+        network: Network | None = None,
+        outcomes: Outcomes | None = None,
+    ) -> None:
         self._store = store
+        self.outcomes = outcomes or Outcomes()
         self._timeout = timeout
         self.network = network or Network(timeout)
         self.retries = 0
@@ -68,16 +79,16 @@ class Retrying:
             if missing.size:
                 await self._store.fetch(blob, missing, resumable)
 
-        await self._until_deadline(rest, lambda: bool(resumable.poured))
+        await self._until_deadline(rest, "GET", lambda: bool(resumable.poured))
 
     async def head(self, version: ObjectVersion) -> Listed:
-        return await self._until_deadline(lambda: self._store.head(version))
+        return await self._until_deadline(lambda: self._store.head(version), "HEAD")
 
     async def page(
         self, prefix: str, *, marker: Mapping[str, str] | None = None, shallow: bool = False
     ) -> Page:
         return await self._until_deadline(
-            lambda: self._store.page(prefix, marker=marker, shallow=shallow)
+            lambda: self._store.page(prefix, marker=marker, shallow=shallow), "LIST"
         )
 
     def requests(self) -> Requests:
@@ -87,7 +98,10 @@ class Retrying:
         self._store.distrust(version)
 
     async def _until_deadline(
-        self, attempt: Callable[[], Awaitable[T]], has_begun: Callable[[], bool] = lambda: False
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        operation: str,
+        has_begun: Callable[[], bool] = lambda: False,
     ) -> T:
         # tenacity's own clock is not trio's, and a test's trio has a clock of its own.
         deadline = trio.current_time() + self._timeout
@@ -119,14 +133,30 @@ class Retrying:
         )
 
         async def once() -> T:
-            async with self.network.attempt(deadline):
-                return await attempt()
+            async with contextlib.AsyncExitStack() as turn:
+                with waiting_for("network"):
+                    await turn.enter_async_context(self.network.attempt(deadline))
+                return await self._noted(attempt, operation)
 
         return await attempts(once)
+
+    async def _noted(self, attempt: Callable[[], Awaitable[T]], operation: str) -> T:
+        begun = trio.current_time()
+        current().attempts += 1
+        try:
+            answer = await attempt()
+        except VbofsError as error:
+            self.outcomes.note(operation, trio.current_time() - begun, error)
+            raise
+        self.outcomes.note(operation, trio.current_time() - begun)
+        return answer
 
     def _count(self, state: tenacity.RetryCallState) -> None:
         self.retries += 1
         error = state.outcome.exception() if state.outcome else None
+        waits = current()
+        waits.pauses += state.upcoming_sleep
+        waits.error = str(error)
         log.info("trying again in %.1f s: %s", state.upcoming_sleep, error)
 
 

@@ -36,6 +36,7 @@ from ..model import Blob, Extent, ObjectFacts, ObjectVersion
 from .protocol import Listed, Page, Requests, Sink
 from .s3_bodies import BoundedAnswers
 from .s3_errors import Answer, error_of, error_of_answer
+from .waits import current, waiting_for
 
 T = TypeVar("T")
 
@@ -119,7 +120,10 @@ class S3ObjectStore:
             self._requests = Requests(**{**now, **{k: now[k] + n for k, n in more.items()}})
 
     async def _in_thread(self, work: Callable[[], T], subject: str) -> T:
+        asked = time.perf_counter()
+
         def translated() -> T:
+            current().connection += time.perf_counter() - asked
             try:
                 return work()
             except Exception as error:
@@ -201,7 +205,8 @@ class S3ObjectStore:
 
     def _fetch(self, blob: Blob, extent: Extent, sink: Sink) -> None:
         self._count(get=1)
-        response = self._http.send(self._range_request(blob, extent))
+        with waiting_for("server"):
+            response = self._http.send(self._range_request(blob, extent))
         raw: Any = response.raw
         try:
             self._check(response, blob, extent)

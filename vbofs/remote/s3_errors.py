@@ -39,6 +39,7 @@ _CREDENTIALS = (
     botocore_errors.UnauthorizedSSOTokenError,
 )
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
+_SIGNED = re.compile(r"\?[^\s\"']*X-Amz-[^\s\"']*", re.IGNORECASE)
 _CLOCK = re.compile(r"not yet valid|has expired", re.IGNORECASE)
 
 
@@ -172,7 +173,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _one_line(error: BaseException) -> str:
-    return _printable(str(error)) or type(error).__name__
+    # A URL that boto3 has signed opens the object to whoever finds it in a log.
+    said = _SIGNED.sub("?…", str(error))
+    return _printable(said) or type(error).__name__
 
 
 def _printable(said: str) -> str:

@@ -7,7 +7,8 @@ names it and, where that row says nothing, by the row of its session; ``Files.se
 
 from __future__ import annotations
 
-from .files import Files, Selection, releases
+from .files import Files, Selection
+from .releases import differences, releases
 from .typed import frame
 
-__all__ = ["Files", "Selection", "frame", "releases"]
+__all__ = ["Files", "Selection", "differences", "frame", "releases"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -15,6 +15,8 @@ from .text import kind_of, some_of, text_of
 from .typed import integers, is_nested, is_text
 
 PATH = "path"
+#: What the ids of rows of several tables are called; a table's own key ends with _id.
+ID = "id"
 #: A column that no CSV can have: NUL bytes are taken out of it.
 _ID = "\0id"
 
@@ -29,7 +31,7 @@ class Selection:
     frame: pd.DataFrame
     ids: list[str]
     paths: list[tuple[str, ...]]
-    key: str = "id"
+    key: str = ID
 
     @property
     def files(self) -> list[str]:
@@ -41,7 +43,7 @@ class Selection:
         several files, in lists in ``paths``.  Relative ones where *root* is None."""
         paths = [tuple(f"{root}/{p}" if root else p for p in paths) for paths in self.paths]
         frame = self.frame.copy()
-        if PATH in frame:
+        if self.key == ID:
             frame[PATH] = [each[0] for each in paths]
         else:
             frame[f"{PATH}s"] = [list(each) for each in paths]
@@ -111,10 +113,10 @@ class Files:
             key = self._tables[query.table].index.name or "row"
         else:
             frame, ids, paths = self.frame, self._ids, [(path,) for path in self.frame[PATH]]
-            key = "id"
+            key = ID
         chosen = matching(frame, query, f"v{self._release}").tolist()
         return Selection(
-            frame[chosen],
+            frame.loc[chosen],
             [each for each, yes in zip(ids, chosen, strict=True) if yes],
             [each for each, yes in zip(paths, chosen, strict=True) if yes],
             str(key),
@@ -160,13 +162,6 @@ class Files:
         return made, ids, [tuple(owned.get(value, ())) for value in made[by].astype(str)]
 
 
-def releases(rows: Iterable[tuple[str, int, int, int]]) -> pd.DataFrame:
-    """Releases as a table, from name, time in seconds since 1970, files and bytes."""
-    made = pd.DataFrame(rows, columns=["release", "published", "files", "bytes"])
-    made["published"] = pd.to_datetime(made["published"], unit="s", utc=True)
-    return made.set_index("release")
-
-
 def _completed(made: pd.DataFrame, above: pd.DataFrame) -> pd.DataFrame:
     """*made* with the columns that only *above* has, from the rows that its own ids name."""
     key = above.index.name
@@ -174,7 +169,11 @@ def _completed(made: pd.DataFrame, above: pd.DataFrame) -> pd.DataFrame:
     if key is None or key not in made.columns or not new or is_nested(made[key]):
         return made
     once = _gapless(above[~above.index.duplicated()][new])
-    return made.join(once, on=str(key)) if once.index.dtype.kind in "iu" else made
+    is_integer = pd.api.types.is_integer_dtype
+    # Ids of other kinds would be compared as floats, or not at all.
+    return (
+        made.join(once, on=str(key)) if is_integer(made[key]) and is_integer(once.index) else made
+    )
 
 
 def _without_lists(parts: list[pd.DataFrame]) -> list[pd.DataFrame]:

@@ -15,7 +15,7 @@ FEW = 10
 def text_of(cell: object) -> str:
     """A cell: "" where there is nothing, the day of a date."""
     if isinstance(cell, pd.Timestamp):
-        return cell.strftime("%Y-%m-%d")
+        return f"{cell.year:04}-{cell.month:02}-{cell.day:02}"  # strftime knows no year 10000.
     if isinstance(cell, list):
         return ", ".join(map(str, cell))
     if cell is None or cell is pd.NA or cell != cell:  # NaN is not itself.

@@ -16,6 +16,8 @@ from .. import rows
 log = logging.getLogger(__name__)
 
 DATE = "date_of_acquisition"
+#: Beyond it a float is no id any more: it stands for several integers.
+LARGEST_EXACT = 2.0**53
 #: Columns that are integers with gaps, whatever the CSV made of them, as those in _count are.
 INTEGERS = {
     "age_in_days",
@@ -43,7 +45,7 @@ def frame(name: str, content: bytes) -> pd.DataFrame:
     for column in made.columns:
         made[column] = _typed(str(column), made[column])
     key = rows.key_of(name, names)
-    return made.set_index(key) if key in made.columns else made
+    return made.set_index(key) if key in made.columns and not is_nested(made[key]) else made
 
 
 def _read(name: str, content: bytes) -> pd.DataFrame:
@@ -53,7 +55,7 @@ def _read(name: str, content: bytes) -> pd.DataFrame:
             made = pd.read_csv(
                 io.BytesIO(content.replace(b"\0", b"")),
                 index_col=False,
-                dtype={"mouse_id": str},
+                dtype={"mouse_id": str, DATE: str},
                 encoding_errors="replace",
                 on_bad_lines="warn",
                 low_memory=False,  # Else a column's type may change from one piece to the next.
@@ -80,6 +82,8 @@ def _typed(column: str, values: pd.Series[Any]) -> pd.Series[Any]:
 
 def integers(values: pd.Series[Any]) -> pd.Series[Any]:
     """As integers that may be absent; as they are where one is none."""
+    if pd.api.types.is_float_dtype(values) and (values.abs() > LARGEST_EXACT).any():
+        return values
     try:
         return values.astype("Int64")
     except (TypeError, ValueError, OverflowError):
