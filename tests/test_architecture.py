@@ -32,7 +32,7 @@ DOORS = {
     "botocore": {"remote.s3", "remote.s3_bodies", "remote.s3_errors", "remote.probe", "demo"},
     "urllib3": {"remote.s3"},
     "pandas": {"catalog.tables", "demo", "api"},  # The API names its types only.
-    "h5py": {"demo", "cli.demo", "api"},
+    "h5py": {"demo", "cli.demo", "api", "blocks.arrays"},
     "pynwb": {"demo", "api"},
     "moto": {"demo"},
     "pyfuse3": {"fuse"},

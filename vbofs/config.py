@@ -27,6 +27,10 @@ VARIABLE_PREFIX = "VBOFS_"
 FILE_VARIABLE = "VBOFS_CONFIG"
 #: Bytes; a daemon that reads nothing takes more than half of it.
 LEAST_MEMORY = 128_000_000
+#: What names a bucket, a prefix in it, and a region.
+BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
+PROJECT_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
+REGION_NAME = re.compile(r"[a-z0-9-]+")
 #: Symbolic links followed to a mountpoint, as many as Linux itself follows.
 MOST_LINKS = 40
 
@@ -281,11 +285,11 @@ def check_apart(settings: Settings) -> None:
 
 
 def _check_names(settings: Settings) -> None:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", settings.bucket):
+    if not BUCKET_NAME.fullmatch(settings.bucket):
         raise SettingsInvalid(f"--bucket: {settings.bucket!r} is not the name of an S3 bucket")
-    if not re.fullmatch(r"(/[\w-][\w.-]*)+", "/" + settings.project, re.ASCII):
+    if not PROJECT_NAME.fullmatch(settings.project):
         raise SettingsInvalid(f"--project: {settings.project!r} is not a prefix in a bucket")
-    if not re.fullmatch(r"[a-z0-9-]+", settings.region):
+    if not REGION_NAME.fullmatch(settings.region):
         raise SettingsInvalid(f"--region: {settings.region!r} is not a region; write us-west-2")
     if settings.endpoint_url is not None and not is_server(settings.endpoint_url):
         raise SettingsInvalid(

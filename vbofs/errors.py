@@ -223,10 +223,35 @@ class QueryInvalid(VbofsError):
     exit_status = 44
 
 
+class RecordInvalid(VbofsError):
+    """A file is not a record of reads that can be trusted."""
+
+    exit_status = 45
+
+
 class TableInvalid(VbofsError):
     """A metadata table is not what it must be, or is too large."""
 
     exit_status = 46
+
+
+class PrefetchIncomplete(VbofsError):
+    """Not all that ``vbofs prefetch`` was to fetch could be had."""
+
+    exit_status = 47
+
+
+class VerifyMismatch(VbofsError):
+    """``vbofs verify`` found cached bytes that are not what was published, or written."""
+
+    exit_status = 48
+
+
+class NotInDataset(VbofsError):
+    """A path is no file of any release, or a name is none of the arrays in the files meant."""
+
+    errno = errno.ENOENT
+    exit_status = 49
 
 
 # --- settings
@@ -275,6 +300,36 @@ class CacheTooNew(VbofsError):
     """The cache directory was made by a newer vbofs."""
 
     exit_status = 62
+
+
+class PrefetchTooLarge(VbofsError):
+    """It is a lot to fetch, and nobody is there to ask whether it is meant."""
+
+    exit_status = 63
+
+
+class CacheTooSmall(VbofsError):
+    """More is to be kept than the cache may hold."""
+
+    exit_status = 64
+
+
+class ExportIncomplete(VbofsError):
+    """Not all files could be exported, or none."""
+
+    exit_status = 65
+
+
+class ImportImpossible(VbofsError):
+    """The directory to import from cannot be read."""
+
+    exit_status = 66
+
+
+class JobUnknown(VbofsError):
+    """A daemon has no such job any more; commands begin it again, or do it themselves."""
+
+    level = logging.INFO
 
 
 # --- the site

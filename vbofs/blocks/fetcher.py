@@ -23,7 +23,7 @@ import enum
 import itertools
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -59,15 +59,20 @@ class Priority(enum.IntEnum):
     DEMAND = 0
     CHASE = 1
     READ_AHEAD = 2
+    PREFETCH = 3
 
 
 @dataclass(eq=False, slots=True)
 class Flight:
-    """One block under way.  *content* is set for those who wait, and where the disk refuses."""
+    """One block under way.  *content* is set for those who wait, and where the disk refuses.
+
+    *waiters* want its bytes; *onlookers* only want it to be on disk.
+    """
 
     waits: Waits = field(default_factory=Waits)
     landed: trio.Event = field(default_factory=trio.Event)
     waiters: int = 0
+    onlookers: int = 0
     content: bytes | None = None
     error: Exception | None = None
 
@@ -100,6 +105,7 @@ class FetcherStatistics:
     demanded: int
     chased: int
     read_ahead: int
+    prefetched: int
     joined: int
     failed: int
     flying: int
@@ -125,6 +131,9 @@ class Fetcher:
         self._connections = connections
         # A quarter is kept for demand, but there is read-ahead even on one connection.
         self._unhurried = max(1, connections - max(1, connections // 4))
+        # Prefetching takes hours.  At rest it leaves room for who begins to read; as long as
+        # somebody reads, the network is mostly his.
+        self._at_rest, self._considerate = max(1, connections // 2), max(1, connections // 8)
         # A read holds its blocks and, for a moment, the answer made of them.
         self._memory = {Priority.DEMAND: (Budget(shares.reads), 2 * BLOCK_SIZE)}
         self._chases = Budget(shares.chases), BLOCK_SIZE
@@ -148,6 +157,7 @@ class Fetcher:
             self._asked[Priority.DEMAND],
             self._asked[Priority.CHASE],
             self._asked[Priority.READ_AHEAD],
+            self._asked[Priority.PREFETCH],
             self._joined,
             self._failed,
             len(self._flying),
@@ -168,8 +178,7 @@ class Fetcher:
         Returns the blocks that were waited for, by number; the others are on disk.
         BlockUnavailable if one cannot be had.
         """
-        if self.verifier.is_condemned(blob):
-            raise BlockUnavailable(f"{blob.version.key}: its bytes are not those of its release")
+        self._check(blob)
         budget, each = self._memory.get(priority, self._chases)
         async with budget.lent(len(blocks) * each):
             return await self._had(blob, blocks, ahead, priority)
@@ -196,12 +205,37 @@ class Fetcher:
                 ) from flight.error
         return {block: f.content for block, f in waited.items() if f.content is not None}
 
+    async def bring(self, blob: Blob, blocks: range) -> None:
+        """Wait until *blocks* have been fetched to disk, after whatever anybody waits for.
+
+        BlockUnavailable if one cannot be had.  One that the disk refuses is lost: look there.
+        """
+        self._check(blob)
+        missing = self._missing(blob, blocks)
+        self._request(blob, missing, Priority.PREFETCH)
+        flights = deque(self._flights[blob.ident, block] for block in missing)
+        for flight in flights:
+            flight.onlookers += 1
+        failed = None
+        try:
+            while flights:
+                await flights[0].landed.wait()
+                # Let go of at once: it has its bytes, where the disk has refused them.
+                flight = flights.popleft()
+                flight.onlookers -= 1
+                failed = failed or flight.error
+        finally:
+            for flight in flights:
+                flight.onlookers -= 1
+        if failed is not None:
+            raise BlockUnavailable(f"{blob.version.key}: {failed}", failed) from failed
+
     def want(self, blob: Blob, blocks: range) -> None:
         """Have *blocks* fetched some time; those on their way already are left as they are.
 
         Of all that everybody wants ahead there is a limit: what is beyond it, its reader will ask
         for himself."""
-        room = self._most_ahead - len(self._flights)
+        room = self._most_ahead - len(self._flights) + self._prefetching
         if not blocks or room <= 0:
             return
         file = self._store.file(blob)
@@ -227,17 +261,31 @@ class Fetcher:
         self._hits += blocks
 
     @property
+    def _is_read(self) -> bool:
+        return trio.current_time() - self._read_at < REST
+
+    @property
+    def _prefetching(self) -> int:
+        """Blocks on their way that only a prefetch wants; they have a limit of their own."""
+        requests = itertools.chain(self._queue, self._flying)
+        return sum(len(r.flights) for r in requests if r.priority is Priority.PREFETCH)
+
+    @property
     def _is_busy(self) -> bool:
-        return bool(self._flying) or trio.current_time() - self._read_at < REST
+        return bool(self._flying) or self._is_read
 
     def abandon(self, blob: Blob) -> None:
         """Nobody reads *blob* any more: drop what was to be fetched ahead and has not begun."""
         for request in [r for r in self._queue if r.blob.ident == blob.ident]:
-            if not any(flight.waiters for flight in request.flights.values()):
+            if not any(f.waiters or f.onlookers for f in request.flights.values()):
                 self._queue.remove(request)
                 self._land_all(request, BlockUnavailable("the file was closed"))
 
     # --- deciding
+
+    def _check(self, blob: Blob) -> None:
+        if self.verifier.is_condemned(blob):
+            raise BlockUnavailable(f"{blob.version.key}: its bytes are not those of its release")
 
     def _missing(self, blob: Blob, blocks: range) -> list[int]:
         file = self._store.file(blob)
@@ -272,12 +320,18 @@ class Fetcher:
     def _start_what_may(self) -> None:
         while self._queue and len(self._flying) < self._connections:
             first = min(self._queue, key=lambda r: (r.priority, r.serial))
-            unhurried = sum(r.priority is not Priority.DEMAND for r in self._flying)
-            if first.priority is not Priority.DEMAND and unhurried >= self._unhurried:
+            if first.priority is not Priority.DEMAND and self._leave_no_share(first.priority):
                 return
             self._nursery.start_soon(self._fly, first)  # Raises if the nursery has closed.
             self._queue.remove(first)
             self._flying.append(first)
+
+    def _leave_no_share(self, priority: Priority) -> bool:
+        """One more request of *priority* would take connections that others may need at once."""
+        unhurried = sum(r.priority is not Priority.DEMAND for r in self._flying)
+        if priority is Priority.PREFETCH:
+            return unhurried >= (self._considerate if self._is_read else self._at_rest)
+        return unhurried >= self._unhurried
 
     # --- flying
 

@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 class Pursuit:
     """Fetches the metadata of *blob* ahead of its reader.
 
-    *known* has the blobs that need it no more, with their arrays.
+    *known* has the blobs that need it no more, with their arrays.  *remember* what its reader
+    wanted: not of one who only looks what there is.
     """
 
     def __init__(
@@ -37,12 +38,15 @@ class Pursuit:
         fetcher: Fetcher,
         nursery: trio.Nursery,
         known: MutableMapping[str, list[Extent]],
+        *,
+        remember: bool = True,
     ) -> None:
         self._blob = blob
         self._store = store
         self._fetcher = fetcher
         self._nursery = nursery
         self._known = known
+        self._remember = remember
         self._chase = Chase(blob.size)
         self._profile = Profile(store.folder.parent / "profiles", blob)
         self._waits: set[trio.CancelScope] = set()
@@ -82,7 +86,7 @@ class Pursuit:
 
     def close(self) -> None:
         """The file is closed; what is under way lands, and nothing follows."""
-        if self._begun:
+        if self._begun and self._remember:
             self._profile.save()
         self._closed = True
         for wait in self._waits:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ class Candidate(NamedTuple):
             if self.file is not None:
                 _drop_part(self.file, self.part)
             else:
-                _empty(self.path)
+                empty(self.path)
         except OSError:
             return 0
         return self.room
@@ -47,14 +47,24 @@ def disk_usage(folder: Path) -> int:
     return sum(facts.st_blocks * 512 for _, facts in _blobs(folder))
 
 
+def usage_of(folder: Path, idents: Container[str]) -> int:
+    """Bytes of disk that those of the blobs under *folder* take that are among *idents*."""
+    return sum(facts.st_blocks * 512 for path, facts in _blobs(folder) if path.name in idents)
+
+
 def disk_free(folder: Path) -> int:
     """Bytes that an ordinary user may still write on the disk under *folder*."""
     facts = os.statvfs(folder)
     return facts.f_bavail * facts.f_frsize
 
 
-def candidates(folder: Path, files: Mapping[str, BlobFile]) -> list[Candidate]:
-    """All that takes room under *folder*, used longest ago first; *files* are open here."""
+def candidates(
+    folder: Path, files: Mapping[str, BlobFile], pinned: Container[str] = ()
+) -> list[Candidate]:
+    """All that takes room under *folder*, used longest ago first; *files* are open here.
+
+    What is *pinned* comes after all the rest.
+    """
     found: list[Candidate] = []
     for path, facts in _blobs(folder):
         file = files.get(path.name)
@@ -65,7 +75,7 @@ def candidates(folder: Path, files: Mapping[str, BlobFile]) -> list[Candidate]:
             found.append(Candidate(used_at, facts.st_blocks * 512, path))
         else:
             found += _parts(path, file)
-    return sorted(found, key=lambda candidate: candidate.used_at)
+    return sorted(found, key=lambda one: (one.path.name in pinned, one.used_at))
 
 
 def _parts(path: Path, file: BlobFile) -> Iterator[Candidate]:
@@ -87,7 +97,7 @@ def _drop_part(file: BlobFile, part: int) -> None:
     file.punch(clipped(part * PART_SIZE, PART_SIZE, file.blob.size))
 
 
-def _empty(path: Path) -> None:
+def empty(path: Path) -> None:
     """Forget the whole blob at *path*, map first.  Without a map its bytes are nobody's."""
     for place, kept in ((path.with_name(path.name + ".map"), STAMP_OFFSET), (path, 0)):
         with contextlib.suppress(FileNotFoundError, IsADirectoryError), open(place, "r+b") as file:

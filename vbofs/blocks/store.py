@@ -22,6 +22,7 @@ from ..errors import CacheTooNew, CacheUnwritable
 from ..model import Blob
 from .blobfile import BlobFile
 from .folder import check_writable, prepare, refusal
+from .pins import Pins
 from .refusals import FULL, OF_THE_DISK, Refusals
 from .space import candidates, disk_free, disk_usage
 
@@ -63,6 +64,7 @@ class BlockStore:
         self, folder: Path, limit: int, *, keep_free: int = 0, open_files: int = 256
     ) -> None:
         self.folder = folder
+        self.pins = Pins(folder.parent)
         self.limit = limit
         self._keep_free = keep_free
         self._lock = threading.Lock()
@@ -95,6 +97,11 @@ class BlockStore:
         if self._used is None or time.monotonic() - self._looked_at > max_age:
             with self._evicting:
                 self._set_used(disk_usage(self.folder))
+
+    def capacity(self) -> int:
+        """Bytes of disk that blobs may take in all: the limit, or what the disk has for them."""
+        free = disk_free(self.folder) - self._keep_free
+        return max(0, min(self.limit, disk_usage(self.folder) + free))
 
     def file(self, blob: Blob) -> BlobFile | None:
         """The blob's place on disk; None: the disk refuses, and all its blocks are misses."""
@@ -255,7 +262,7 @@ class BlockStore:
         with self._lock:
             files = dict(self._files)
         freed = 0
-        for candidate in candidates(self.folder, files):
+        for candidate in candidates(self.folder, files, self.pins.idents()):
             if freed >= enough:
                 break
             freed += candidate.drop()

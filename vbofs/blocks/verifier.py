@@ -61,6 +61,9 @@ class Verifier:
         self._is_busy = is_busy
         # Blobs, not their files: thousands may wait here, and a file is two descriptors.
         self._pending: dict[str, Blob] = {}
+        # Those of them that somebody waits for: hashed first, and though others read.
+        self._hurried: dict[str, trio.Event] = {}
+        self._hurry = trio.Event()  # Somebody has begun to wait.
         self._strikes: Counter[str] = Counter()
         self._verified = 0
 
@@ -91,9 +94,35 @@ class Verifier:
                 self._nursery.start_soon(self._work)
             self._pending[blob.ident] = blob
 
+    def suspect(self, blob: Blob) -> None:
+        """Somebody else has found it not to be what was published, and dropped it."""
+        # Perhaps of the same bytes as this verifier: it is no second failure.
+        self._strikes[blob.ident] = max(self._strikes[blob.ident], 1)
+        self._remote.distrust(blob.version)
+
+    async def settle(self, blob: Blob) -> bool | None:
+        """Have *blob* verified now, if all of it is here; whether it is what was published.
+
+        None: not all of it is here, or nothing was published of it.
+        """
+        file = self._store.file(blob)
+        if file is None or not blob.digest or not (file.verified or file.is_complete()):
+            return None
+        strikes = self._strikes[blob.ident]
+        self.consider(file)
+        if blob.ident in self._pending:
+            settled = self._hurried.setdefault(blob.ident, trio.Event())
+            self._hurry.set()
+            self._hurry = trio.Event()
+            await settled.wait()
+        if self._strikes[blob.ident] > strikes:
+            return False
+        return True if file.verified else None
+
     async def _work(self) -> None:
         while self._pending:
-            blob = next(iter(self._pending.values()))
+            first = next(iter(self._hurried or self._pending))
+            blob = self._pending[first]
             try:
                 file = self._store.file(blob)
                 if file is not None:
@@ -104,6 +133,9 @@ class Verifier:
                 log.exception("verifying %s: a bug; it stays unverified", blob.version.key)
             finally:
                 del self._pending[blob.ident]
+                waited = self._hurried.pop(blob.ident, None)
+                if waited is not None:
+                    waited.set()
 
     async def _digest(self, file: BlobFile) -> str | None:
         """Hex blake2b-512 of *file*; None if not all of it is here and sound.
@@ -113,9 +145,10 @@ class Verifier:
         whole = hashlib.blake2b()
         for start in range(0, file.blob.size, STEP):
             for _ in range(MOST_LOOKS):
-                if not self._is_busy():
+                if self._hurried or not self._is_busy():
                     break
-                await trio.sleep(PATIENCE)
+                with trio.move_on_after(PATIENCE):
+                    await self._hurry.wait()
             extent = Extent(start, min(start + STEP, file.blob.size))
             piece = await trio.to_thread.run_sync(_hashed, file, extent, whole)
             if not piece:

@@ -127,7 +127,7 @@ def _entry(ident: str, file: _File, origin: Origin) -> Entry:
         path = key.removeprefix(origin.project + "/")
         if path == key:
             raise ManifestInvalid(f"its path does not begin with {origin.project}/")
-        _check_path(path)
+        check_path(path)
     except ManifestInvalid as error:
         raise ManifestInvalid(f"entry {ident[:80]!r}, {file.url[:300]!r}: {error}") from error
     version = ObjectVersion(origin.bucket, key, file.version_id)
@@ -167,7 +167,8 @@ def _check_query(file: _File, query: str) -> None:
         raise ManifestInvalid("its query is not the version_id of the entry")
 
 
-def _check_path(path: str) -> None:
+def check_path(path: str) -> None:
+    """ManifestInvalid unless *path* leads to somewhere under its directory, by plain names."""
     names = path.split("/")
     if len(names) > MAX_DEPTH or len(path.encode(errors="surrogatepass")) > MAX_PATH:
         raise ManifestInvalid("its path is too long or too deep")

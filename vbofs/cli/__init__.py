@@ -17,7 +17,12 @@ import click
 from .._version import __version__
 from ..errors import Refused, VbofsError
 
-VERBS = ("mount", "umount", "releases", "find", "status", "doctor", "completion", "demo")
+VERBS = (
+    *("mount", "umount", "releases", "find", "status", "doctor", "completion", "demo"),
+    *("prefetch", "unpin", "evict", "cache", "verify", "export", "import"),
+)
+#: Modules that cannot have their verb's name.
+MODULES = {"import": "import_"}
 
 
 class Verbs(click.Group):
@@ -29,7 +34,8 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module = __import__(f"vbofs.cli.{cmd_name}", fromlist=["command"])
+        name = MODULES.get(cmd_name, cmd_name)
+        module = __import__(f"vbofs.cli.{name}", fromlist=["command"])
         command: click.Command = module.command
         return command
 

@@ -25,6 +25,8 @@ PROTOCOL = 1
 #: Seconds that one question may take; and one that looks at nothing but the daemon's memory.
 PATIENCE = 30.0
 STATUS_PATIENCE = 5.0
+#: Why a prefetch has stopped, if the command that wanted it does not ask after it any more.
+FORGOTTEN = "nobody asks after it any more"
 
 
 def runtime_dir() -> Path:

@@ -30,6 +30,7 @@ from ..filesystem import Filesystem
 from ..metadata import Metadata
 from ..model import Blob
 from . import exporter
+from .ahead import Ahead
 from .sources import listings, sources
 from .tower import Tower
 
@@ -81,7 +82,10 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
                 remote.attend(nursery)
                 fetcher = Fetcher(nursery, store, remote.blocks, settings.connections, shares)
                 filesystem = Filesystem(dataset, store, fetcher, nursery, chase=settings.hdf5_chase)
-                tower = Tower(settings, dataset, store, fetcher, filesystem, remote, exported)
+                ahead = Ahead(settings, dataset, store, fetcher, nursery)
+                tower = Tower(
+                    settings, dataset, store, fetcher, filesystem, remote, exported, ahead
+                )
                 await _serve_kernel(tower, nursery, ready)
                 nursery.cancel_scope.cancel()  # Read-ahead has no one left to read for.
 

@@ -16,6 +16,7 @@ from ..config import Settings
 from ..control.server import Verbs
 from ..dataset import Dataset
 from ..filesystem import Filesystem
+from .ahead import Ahead
 from .exporter import Exporter
 from .sources import Sources
 
@@ -35,6 +36,7 @@ class Tower:
         filesystem: Filesystem,
         sources: Sources,
         exporter: Exporter,
+        ahead: Ahead,
     ) -> None:
         self.settings = settings
         self.dataset = dataset
@@ -43,11 +45,12 @@ class Tower:
         self.filesystem = filesystem
         self.sources = sources
         self.exporter = exporter
+        self.ahead = ahead
         self.since = time.time()
 
     def verbs(self) -> Verbs:
         """What the control socket answers, by name; arguments are keywords."""
-        return {"status": self.status, "refresh": self.refresh}
+        return {"status": self.status, "refresh": self.refresh, **self.ahead.verbs()}
 
     async def status(self) -> dict[str, Any]:
         """Everything that ``vbofs status`` shows; names are those of ``statistics()``."""

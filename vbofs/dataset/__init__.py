@@ -304,13 +304,20 @@ class Dataset:
                 return document
         raise UnknownRelease(f"release {release} of {self._settings.dataset} has been withdrawn")
 
+    async def manifest_bytes(self, release: str) -> bytes:
+        """The manifest of *release*, byte for byte."""
+        return await self._body(self._manifest_of(release))
+
     async def _manifest(self, document: Document) -> Manifest:
+        return parse(await self._body(document), self._origin, document.release)
+
+    async def _body(self, document: Document) -> bytes:
         kept = Kept(self._folder / "manifests" / _digest(*document.version), bytes)
         body = kept.load()
         if body is None:
             body = await self._download(document.blob)
             kept.save(body)
-        return parse(body, self._origin, document.release)
+        return body
 
     async def _download(self, blob: Blob) -> bytes:
         if blob.size > MAX_DOCUMENT:
