@@ -2,7 +2,9 @@
 # make test   every check and every test, real mounts included            .ci/run calls it
 # make test-site  nodes of a site in network namespaces, as root: what the origin sends, with and without caches
 # make bench  beside rclone and s3fs    make soak  half an hour of trouble    make chaos  to be watched
-# make install, make uninstall   the command vbofs, in an environment of its own
+# make test-allensdk  the real AllenSDK, in an environment of its own, on a mounted sample
+# make install, make uninstall   the command, units, mount helper, manual page and completions
+# make deb    a Debian package    make test-deb  installs and removes it    make test-systemd  boots
 # make lock   the versions and hashes of what vbofs needs    make audit  is any known to be vulnerable?
 
 PYTHON ?= python3
@@ -10,16 +12,16 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check -q
 ifeq ($(shell id -u),0)
 HOME_OF_VBOFS ?= /opt/vbofs
-BIN ?= /usr/local/bin
+PREFIX ?= /usr/local
 else
 HOME_OF_VBOFS ?= $(HOME)/.local/share/vbofs
-BIN ?= $(HOME)/.local/bin
+PREFIX ?= $(HOME)/.local
 endif
 
 # What is installed is what is locked, bit by bit: the versions and hashes in .ci/*.lock.
 LOCKED := --require-hashes -r
 
-.PHONY: lock audit demo demo-stop test lint types unit test-site bench soak chaos format install uninstall packages test-packages clean
+.PHONY: lock audit demo demo-stop test test-site test-allensdk test-systemd test-deb deb lint types unit bench soak chaos format install uninstall packages test-packages clean
 
 demo: $(VENV)/.demo
 	@$(VENV)/bin/vbofs demo start
@@ -48,6 +50,29 @@ audit: | $(VENV)/bin/python
 
 test-site: $(VENV)/.test test-packages
 	$(VENV)/bin/python -m tests.site $(SITE)
+
+# AllenSDK wants numpy<1.24, hence Python 3.11 or older.
+ALLENSDK := .venv-allensdk
+ALLENSDK_PYTHON ?= $(PYTHON)
+
+test-allensdk: $(VENV)/.test test-packages $(ALLENSDK)/.installed
+	ALLENSDK_PYTHON=$(abspath $(ALLENSDK))/bin/python $(VENV)/bin/python -m pytest tests/allensdk/on_the_mount.py
+
+$(ALLENSDK)/.installed: tests/allensdk/constraints.txt
+	@echo "Installing AllenSDK into $(ALLENSDK), a minute or two …"
+	$(ALLENSDK_PYTHON) -m venv --clear $(ALLENSDK)
+	$(ALLENSDK)/bin/python -m pip --disable-pip-version-check -q install -c $< allensdk
+	@touch $@
+
+# Under a real systemd, booted in namespaces over a copy of this machine: needs root.
+test-systemd: $(VENV)/.test test-packages
+	RUN_SYSTEMD_TESTS=1 $(VENV)/bin/python -m pytest tests/systemd tests/test_install.py
+
+deb:
+	@sh systemd/deb/build
+
+test-deb: $(VENV)/.test test-packages
+	RUN_DEB_TEST=1 $(VENV)/bin/python -m pytest tests/systemd/test_packaged_deb.py
 
 bench: $(VENV)/.test
 	$(VENV)/bin/python -m tests.benchmarks
@@ -83,13 +108,11 @@ install: packages
 	$(PYTHON) -m venv $(HOME_OF_VBOFS)
 	$(HOME_OF_VBOFS)/bin/python -m pip --disable-pip-version-check -q install $(LOCKED) .ci/requirements.lock
 	$(HOME_OF_VBOFS)/bin/python -m pip --disable-pip-version-check -q install --no-deps .
-	mkdir -p $(BIN)
-	ln -sf $(HOME_OF_VBOFS)/bin/vbofs $(BIN)/vbofs
-	@echo "Installed $(BIN)/vbofs; now: vbofs mount ~/vbo"
+	@$(HOME_OF_VBOFS)/bin/vbofs install --prefix $(PREFIX)
 
 uninstall:
-	rm -rf $(HOME_OF_VBOFS) $(BIN)/vbofs
-	@echo "vbofs is gone; its cache, if you want that gone too: ~/.cache/vbofs"
+	@[ ! -x $(HOME_OF_VBOFS)/bin/vbofs ] || $(HOME_OF_VBOFS)/bin/vbofs uninstall --prefix $(PREFIX)
+	rm -rf $(HOME_OF_VBOFS)
 
 # What the system must have, found out by looking for the thing and not for Debian's name of it.
 packages:
@@ -99,4 +122,4 @@ test-packages:
 	@PYTHON="$(PYTHON)" sh .ci/packages test
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(ALLENSDK) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -267,3 +267,29 @@ async def test_a_path_of_any_length_has_a_socket(nursery, home, monkeypatch):
     await nursery.start(server.serve, mountpoint, VERBS)
     assert await ask("status", mountpoint)
     assert len(os.listdir(deep / "vbofs")) == 1
+
+
+# --- the system's own mounts
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may ask others' daemons")
+async def test_root_asks_the_daemon_of_a_mount_of_the_systems(nursery, tmp_path, monkeypatch):
+    system = tmp_path / "system"
+    system.mkdir(mode=0o700)
+    monkeypatch.setattr(control, "SYSTEM_RUNTIME_DIR", system)
+    with monkeypatch.context() as daemons:
+        daemons.setenv("XDG_RUNTIME_DIR", str(system))
+        await nursery.start(server.serve, MOUNTPOINT, VERBS)
+    assert await ask("echo", word="hello") == "hello"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may ask others' daemons")
+async def test_roots_own_daemon_is_asked_first_and_has_a_socket_of_its_own(
+    nursery, daemon, tmp_path, monkeypatch
+):
+    system = tmp_path / "vbofs"
+    system.mkdir(mode=0o700)
+    (system / control.socket_name(MOUNTPOINT)).touch()  # Left by a daemon that was killed.
+    monkeypatch.setattr(control, "SYSTEM_RUNTIME_DIR", tmp_path)
+    assert control.folder_of(MOUNTPOINT) == control.runtime_dir()
+    assert await ask("echo", word="hello") == "hello"

@@ -6,7 +6,15 @@ import pytest
 import trio
 
 from tests.test_dataset import FILES, asked, paths, published
-from vbofs.errors import NoReleases, Offline, RemoteError, UnknownRelease
+from vbofs.dataset import Dataset
+from vbofs.errors import (
+    AccessDenied,
+    EndpointDown,
+    NoReleases,
+    Offline,
+    RemoteError,
+    UnknownRelease,
+)
 from vbofs.remote.offline import OfflineObjectStore
 
 __all__ = ["asked", "published"]
@@ -114,3 +122,31 @@ async def test_another_endpoint_is_another_bucket(published, open_dataset, make_
     elsewhere = make_settings(offline=True, endpoint_url="http://127.0.0.1:9")
     with pytest.raises(NoReleases):
         await open_dataset(elsewhere, OfflineObjectStore())
+
+
+# --- out of reach
+
+
+async def test_who_remembers_opens_what_is_known_when_the_bucket_is_out_of_reach(
+    publisher, remote, settings, open_dataset, expects_log
+):
+    publisher.release("1.0.0", {"behavior_sessions/one.nwb": b"one"})
+    await open_dataset()
+    remote.page_errors.append(EndpointDown("nothing answers"))
+    expects_log("nothing answers; showing the releases known since")
+    dataset = await Dataset.open(remote, settings, remembers=True)
+    assert list(dataset.releases) == ["1.0.0"]
+
+
+@pytest.mark.parametrize(
+    ("known", "error"), [(False, EndpointDown("away")), (True, AccessDenied("denied"))]
+)
+async def test_nothing_known_or_a_clear_no_is_not_remembered_over(
+    publisher, remote, settings, open_dataset, known, error
+):
+    publisher.release("1.0.0", {"behavior_sessions/one.nwb": b"one"})
+    if known:
+        await open_dataset()
+    remote.page_errors.append(error)
+    with pytest.raises(type(error)):
+        await Dataset.open(remote, settings, remembers=True)

@@ -52,7 +52,7 @@ async def test_the_root_shows_releases_latest_manifests_and_what_lies_there(
     published, open_filesystem
 ):
     filesystem = await open_filesystem()
-    expected = [".", "..", "README.md", "latest", "manifests", "v1.0.0", "v1.0.1"]
+    expected = [".", "..", "README.md", "allensdk", "latest", "manifests", "v1.0.0", "v1.0.1"]
     assert await listing(filesystem) == expected
     assert filesystem.built == []
 

@@ -83,6 +83,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_other: bool = False
     log_file: Path | None = None
     log_format: Literal["text", "json"] = "text"
+    #: Where what is read is recorded.
+    record: Path | None = None
     verbose: Annotated[int, msgspec.Meta(ge=0)] = 0
     #: Requests under way at once.
     connections: Annotated[int, msgspec.Meta(ge=1, le=256)] = 64
@@ -234,6 +236,7 @@ def _completed(settings: Settings) -> Settings:
         lower_cache=settings.lower_cache and Path(os.path.abspath(_expanded(settings.lower_cache))),
         log_file=settings.log_file and _absolute(settings.log_file),
         metrics_file=settings.metrics_file and _absolute(settings.metrics_file),
+        record=settings.record and _absolute(settings.record),
     )
     _check_names(done)
     return done
@@ -274,6 +277,7 @@ def check_apart(settings: Settings) -> None:
         "--lower-cache": settings.lower_cache,
         "--log-file": settings.log_file,
         "--metrics-file": settings.metrics_file,
+        "--record": settings.record,
     }
     for label, path in files.items():
         if path is not None and path.is_relative_to(mountpoint):

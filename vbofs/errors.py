@@ -83,6 +83,12 @@ class DaemonSilent(VbofsError):
     exit_status = 17
 
 
+class RecordRefused(VbofsError):
+    """What is read there cannot be recorded, or is not, or its record cannot be written."""
+
+    exit_status = 18
+
+
 # --- FUSE on this machine
 
 
@@ -108,6 +114,30 @@ class MountFailed(VbofsError):
     """The kernel or fusermount3 refused, for a reason that no other class knows."""
 
     exit_status = 23
+
+
+class ChannelInvalid(VbofsError):
+    """--fuse-fd does not name an open /dev/fuse."""
+
+    exit_status = 24
+
+
+class NeedsRoot(VbofsError):
+    """Installing for the system, and mounting for others, is for root."""
+
+    exit_status = 25
+
+
+class UserUnknown(VbofsError):
+    """There is no user of that name on this machine."""
+
+    exit_status = 26
+
+
+class InstallFailed(VbofsError):
+    """A file could not be installed or removed, or a step of it failed."""
+
+    exit_status = 27
 
 
 # --- the bucket and the way to it

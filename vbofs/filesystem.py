@@ -12,6 +12,7 @@ read-ahead, and ten thousand handles cost ten thousand counts.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -25,13 +26,18 @@ from .blocks.fetcher import Fetcher
 from .blocks.pursuit import Pursuit
 from .blocks.reader import BlobReader
 from .blocks.store import BlockStore
-from .catalog.tree import ROOT, Directory, File, Node, Symlink, Tree
+from .catalog.allensdk import NAME as ALLENSDK
+from .catalog.allensdk import AllenSDKTree, Shown
+from .catalog.reads import Reads
+from .catalog.tree import ROOT, Directory, File, Node, OwnLink, Symlink, Text, Tree
 from .catalog.views import VIEWS, Layout
 from .dataset import Dataset, Document
+from .dataset.newer import NewerWatch
 from .errors import NoSuchName, TableInvalid, VbofsError
 from .histogram import READ_BOUNDS, Histogram, HistogramStatistics
 from .metadata import Metadata
 from .model import Attrs, Blob, Extent
+from .ownfiles import OwnFiles
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +74,8 @@ class ReadStatistics:
 class Filesystem:
     """The tree of *dataset*, its bytes through *fetcher*; *nursery* is for work nobody awaits.
 
-    *chase*: follow the metadata of HDF5 files ahead of their readers.
+    *chase*: follow the metadata of HDF5 files ahead of their readers.  *own*: where each user has
+    the file that AllenSDK writes; None: that file is not there.
     """
 
     def __init__(
@@ -79,12 +86,15 @@ class Filesystem:
         nursery: trio.Nursery,
         *,
         chase: bool = True,
+        own: OwnFiles | None = None,
     ) -> None:
         self._dataset = dataset
         self._store = store
         self._fetcher = fetcher
         self._nursery = nursery
         self.tree = Tree()
+        self._own = own
+        self._allensdk = AllenSDKTree(self.tree, dataset.project)
         self._manifests = self.tree.add_directory(ROOT, MANIFESTS, 0)
         self._releases: dict[int, str] = {}
         self._metadata = Metadata(dataset, store, fetcher)
@@ -97,6 +107,9 @@ class Filesystem:
         self._chased: LRUCache[str, list[Extent]] = LRUCache(4096)
         self._reads = self._read_bytes = self._failed = 0
         self._latency = Histogram(READ_BOUNDS)
+        #: What is read, while somebody wants that recorded.
+        self.recorded: Reads | None = None
+        self.newer = NewerWatch(dataset)
         self._show_news()
 
     def __repr__(self) -> str:
@@ -129,13 +142,13 @@ class Filesystem:
     async def lookup(self, parent: int, name: bytes) -> Node:
         """The node called *name*; NoSuchName."""
         await self._built(parent)
-        if parent == ROOT and (name == LATEST.encode() or not self._has(parent, name)):
+        if not self.is_lasting(parent) and (name == LATEST.encode() or not self._has(parent, name)):
             await self._ask_for_news()
         return self.tree.child(parent, name)
 
     async def entries(self, ino: int) -> list[tuple[bytes, Node]]:
         """What a directory holds now, with . and .., in an order of its own."""
-        if ino == ROOT:
+        if not self.is_lasting(ino):
             await self._ask_for_news()
         directory = await self._built(ino)
         dots = [(b".", directory), (b"..", self.tree.directory(directory.parent))]
@@ -143,15 +156,22 @@ class Filesystem:
 
     def is_lasting(self, ino: int) -> bool:
         """Whether the names in directory *ino* can never change: all but the root's and, as
-        releases are published, the manifests'."""
-        return ino not in (ROOT, self._manifests)
+        releases are published, the manifests' and AllenSDK's."""
+        return ino not in (ROOT, self._manifests, self._allensdk.ino)
 
     def target(self, ino: int) -> bytes:
-        """Where a symbolic link points."""
+        """Where a symbolic link points, the same for everybody."""
         node = self.tree[ino]
         if not isinstance(node, Symlink):
             raise NoSuchName(f"inode {ino} is not a symbolic link")
         return node.target
+
+    async def target_for(self, ino: int, uid: int) -> bytes:
+        """Where a symbolic link points for the user *uid*."""
+        node = self.tree[ino]
+        if not isinstance(node, OwnLink) or self._own is None:
+            return self.target(ino)
+        return os.fsencode(await trio.to_thread.run_sync(self._own.path, uid, node.name))
 
     async def size(self) -> tuple[int, int]:
         """Bytes and number of the distinct files known, the latest release's at least."""
@@ -183,6 +203,7 @@ class Filesystem:
     async def _build_release(self, release: str, ino: int) -> None:
         contents = await self._dataset.contents(release)
         self.tree.fill(ino, contents.files)
+        self.newer.look(self.built)
         if not contents.tables:
             return  # Nothing that a view could be made of.
         taken = self.tree.directory(ino).children or {}
@@ -200,6 +221,10 @@ class Filesystem:
         except TableInvalid as error:
             log.log(error.level, "v%s/%s is empty: %s", release, view, error)
         self.tree.fill_links(ino, layout)
+
+    async def _build_static(self, shown: Shown, ino: int) -> None:
+        await self._built(shown.ino)
+        self._allensdk.build(shown, ino)
 
     # --- news
 
@@ -239,22 +264,33 @@ class Filesystem:
                 self._releases[ino] = release
                 self._builders[ino] = partial(self._build_release, release)
                 root.mtime = max(root.mtime, mtime)
+                shown = Shown(release, ino, document.name, document.blob)
+                if static := self._allensdk.show(shown):
+                    self._builders[static] = partial(self._build_static, shown)
             self._show(self._manifests, document)
         self.tree.directory(self._manifests).mtime = root.mtime
         for document in self._dataset.listing.root:
             if not self._is_ours(document.name):
                 self._show(ROOT, document)
         self._point_latest(f"v{self._dataset.latest}", root.mtime)
+        self._allensdk.point_latest(self._dataset.latest)
+        self.newer.look(self.built)
 
     def _is_ours(self, name: str) -> bool:
-        return name in (LATEST, MANIFESTS, *(f"v{release}" for release in self._releases.values()))
+        return name in (
+            LATEST,
+            MANIFESTS,
+            ALLENSDK,
+            *(f"v{release}" for release in self._releases.values()),
+        )
 
     def _show(self, parent: int, document: Document) -> None:
         self.tree.add_file(parent, document.name, document.blob)
 
     def _point_latest(self, target: str, mtime: int) -> None:
         ino = (self.tree.directory(ROOT).children or {}).get(LATEST.encode())
-        if ino is None or self.target(ino) != target.encode():
+        link = None if ino is None else self.tree[ino]
+        if not isinstance(link, Symlink) or link.target != target.encode():
             self.tree.set_symlink(ROOT, LATEST, target, mtime)
 
     # --- bytes
@@ -262,12 +298,16 @@ class Filesystem:
     def open(self, ino: int) -> bool:
         """Count a handle on a file; whether what the kernel keeps of it may be kept."""
         node = self.tree[ino]
+        if isinstance(node, Text):
+            return True
         if not isinstance(node, File):
             raise NoSuchName(f"inode {ino} is not a file")
         self._handles[ino] += 1
         if ino not in self._readers:
             self._readers[ino] = self._reader(node.blob)
-        return not self._readers[ino].is_suspect
+        # What the kernel has kept it would not ask for, so nobody would know that it was read.
+        is_recorded_anew = self.recorded is not None and self.recorded.is_first_open(ino)
+        return not (is_recorded_anew or self._readers[ino].is_suspect)
 
     def _reader(self, blob: Blob) -> BlobReader:
         pursuit = None
@@ -275,8 +315,15 @@ class Filesystem:
             pursuit = Pursuit(blob, self._store, self._fetcher, self._nursery, self._chased)
         return BlobReader(blob, self._store, self._fetcher, pursuit)
 
+    @property
+    def opened(self) -> list[int]:
+        """The files that are open."""
+        return list(self._readers)
+
     def close(self, ino: int) -> None:
         """The kernel lets go of a handle; with the last one, read-ahead ends."""
+        if ino not in self._readers:
+            return
         self._handles[ino] -= 1
         if self._handles[ino] <= 0:
             del self._handles[ino]
@@ -284,6 +331,8 @@ class Filesystem:
 
     async def read(self, ino: int, offset: int, size: int) -> memoryview:
         """Bytes of an open file, fewer than *size* only at its end.  BlockUnavailable."""
+        if isinstance(node := self.tree[ino], Text):
+            return memoryview(node.content)[offset : offset + size]
         begun = time.perf_counter()
         try:
             content = await self._readers[ino].read(offset, size)
@@ -293,4 +342,6 @@ class Filesystem:
         self._latency.observe(time.perf_counter() - begun)
         self._reads += 1
         self._read_bytes += len(content)
+        if self.recorded is not None and isinstance(node, File):
+            self.recorded.note(ino, node.blob, offset, len(content))
         return content

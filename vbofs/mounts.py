@@ -38,11 +38,13 @@ FUSE_CONF = Path("/etc/fuse.conf")
 
 
 class Mount(NamedTuple):
-    """A line of mountinfo.  *source* is what was mounted: the dataset's name, for ours."""
+    """A line of mountinfo.  *source* is what was mounted: the dataset's name, for ours; *device*
+    is its st_dev."""
 
     path: Path
     fstype: str
     source: str
+    device: int = 0
 
     @property
     def is_ours(self) -> bool:
@@ -59,7 +61,10 @@ def mounts() -> list[Mount]:
 def _parsed(line: str) -> Mount:
     left, _, right = line.partition(" - ")
     fstype, source, *_ = right.split(" ")
-    return Mount(Path(_unescaped(left.split(" ")[4])), fstype, _unescaped(source))
+    fields = left.split(" ")
+    major, minor = fields[2].split(":")
+    device = os.makedev(int(major), int(minor))
+    return Mount(Path(_unescaped(fields[4])), fstype, _unescaped(source), device)
 
 
 def _unescaped(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from tests.s3 import ProgrammableS3, Version, multipart_etag
 
@@ -84,7 +85,7 @@ def _table(path: str) -> str:
 
 def entry(version: Version, bucket: str = BUCKET) -> dict[str, str]:
     return {
-        "url": f"https://{bucket}.s3.us-west-2.amazonaws.com/{version.key}",
+        "url": f"https://{bucket}.s3.us-west-2.amazonaws.com/{quote(version.key)}",
         "version_id": version.version_id,
         "file_hash": version.digest(),
     }

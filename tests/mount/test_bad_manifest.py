@@ -99,7 +99,7 @@ def test_every_kind_of_bad_manifest_is_left_out_and_the_good_one_mounts(at_s3, p
         published.manifest(f"0.{number}.0", edit(document(f"0.{number}.0")))
     at_s3.expect(r" WARNING .*: the manifest of v0\.\d+\.0 is left out: ")
     mounted = at_s3.mount()
-    assert sorted(os.listdir(mounted.path)) == ["latest", "manifests", f"v{GOOD}"]
+    assert sorted(os.listdir(mounted.path)) == ["allensdk", "latest", "manifests", f"v{GOOD}"]
     assert os.listdir(mounted / "manifests") == [f"{PROJECT}_project_manifest_v{GOOD}.json"]
     assert (mounted / f"latest/{FILE}").read_bytes() == published.truth(GOOD, FILE)
     left_out = mounted.status()["left_out"]
@@ -161,4 +161,4 @@ def test_names_that_are_no_release_are_no_directories(at_s3, published, document
         published.manifest(name, document("1.0.0"))
     published.s3.put("visual-behavior-ophys-data", f"{PROJECT}/manifests/readme.txt", b"hello")
     mounted = at_s3.mount()
-    assert sorted(os.listdir(mounted.path)) == ["latest", "manifests", f"v{GOOD}"]
+    assert sorted(os.listdir(mounted.path)) == ["allensdk", "latest", "manifests", f"v{GOOD}"]

@@ -88,7 +88,8 @@ def test_options_win_over_variables_and_variables_over_the_file(here):
 
 def test_only_the_releases_asked_for_are_shown(here):
     mounted = here.mount("--release", "v0.9.0,1.0.0-rc.1")
-    assert sorted(os.listdir(mounted.path)) == ["latest", "manifests", "v0.9.0", "v1.0.0-rc.1"]
+    releases = {name for name in os.listdir(mounted.path) if name.startswith("v")}
+    assert releases == {"v0.9.0", "v1.0.0-rc.1"}
     assert os.readlink(mounted / "latest") == "v1.0.0-rc.1"
     mounted.umount()
     mounted = here.mount("--release", "latest")

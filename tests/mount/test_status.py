@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 
@@ -145,3 +146,16 @@ def test_status_can_be_one_thing_at_a_time(here):
     outcome = here.run("status", "--json", "--watch")
     assert outcome.status == 2
     assert "exclude each other" in outcome.err
+
+
+def test_a_newer_release_than_the_one_in_use_is_mentioned(at_sample):
+    mounted = at_sample.mount()
+    assert "is newer than" not in at_sample.run("status").out
+    os.listdir(mounted / "v1.0.1")
+    said = at_sample.run("status").out
+    line = (
+        "v1.1.0 is newer than v1.0.1, which is in use; what has changed: vbofs diff v1.0.1 v1.1.0"
+    )
+    assert f"  newer     {line}\n" in f"{said}\n"
+    assert at_sample.log().count(line) == 1
+    assert mounted.status()["newer"]["published"] == "1.1.0"

@@ -60,7 +60,9 @@ def test_h5py_reads_every_dataset_of_a_file_as_it_is(mounted, truth):
         assert len(names) > 50
         for name in names:
             if isinstance(theirs[name], h5py.Dataset):
-                assert np.array_equal(np.asarray(ours[name]), np.asarray(theirs[name])), name
+                both = np.asarray(ours[name]), np.asarray(theirs[name])
+                # Not a number equals nothing, but what was published of it is the same.
+                assert np.array_equal(*both, equal_nan=both[0].dtype.kind == "f"), name
             assert ours[name].attrs.keys() == theirs[name].attrs.keys()
 
 
@@ -130,7 +132,8 @@ def test_find_finds_every_file_once(tool, shared, sample):
         folder = shared / f"v{release.version}"
         found = tool("find", folder, "-type", "f").split()
         assert sorted(found) == sorted(str(folder / path) for path in release.paths)
-    beside = tool("find", shared.path, "-type", "l", "-not", "-path", "*/by-*/*").split()
+    beside = tool("find", shared.path, "-type", "l", "-not", "-path", "*/by-*/*")
+    beside = [path for path in beside.split() if "/allensdk/" not in path]
     assert beside == [str(shared / "latest")]
 
 
@@ -218,13 +221,6 @@ def test_df_shows_the_dataset_and_no_room(tool, shared):
 def test_file_tells_what_is_what(tool, mounted):
     assert "Hierarchical Data Format" in tool("file", mounted / SESSION)
     assert "CSV" in tool("file", mounted / "project_metadata/behavior_session_table.csv")
-
-
-@needs("getfattr")
-def test_getfattr_is_told_that_there_are_no_attributes(shared, mounted):
-    outcome = shared.machine.execute("getfattr", "-d", "-m", "-", str(mounted / SESSION))
-    assert (outcome.status, outcome.out) == (1, "")
-    assert "Operation not supported" in outcome.err
 
 
 def test_grep_and_head_read_tables_and_manifests(tool, shared, mounted):

@@ -36,7 +36,8 @@ def mounted(at_s3, published):
 
 
 def test_the_root_shows_releases_latest_manifests_and_notes(mounted):
-    names = {f"v{release}" for release in RELEASES} | {"latest", "manifests", "release_notes.txt"}
+    names = {f"v{release}" for release in RELEASES}
+    names |= {"allensdk", "latest", "manifests", "release_notes.txt"}
     assert set(os.listdir(mounted.path)) == names
     assert os.readlink(mounted / "latest") == "v1.0.0-rc.1"
     assert (mounted / "release_notes.txt").read_text() == "What is new\n"

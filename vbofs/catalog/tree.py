@@ -9,7 +9,7 @@ when a release is published.
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..errors import NoSuchName
@@ -46,7 +46,25 @@ class Symlink:
     mtime: int
 
 
-Node = Directory | File | Symlink
+@dataclass(frozen=True, slots=True)
+class OwnLink:
+    """A symbolic link to a file outside the mount: another one, called *name*, for every user."""
+
+    ino: int
+    name: str
+    mtime: int
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A small file that no bucket holds: its bytes are here."""
+
+    ino: int
+    content: bytes
+    mtime: int
+
+
+Node = Directory | File | Symlink | OwnLink | Text
 
 
 class Tree:
@@ -100,8 +118,12 @@ class Tree:
                 return Attrs(node.ino, stat.S_IFDIR | 0o555, 0, node.mtime, links)
             case Symlink():
                 return Attrs(node.ino, stat.S_IFLNK | 0o777, len(node.target), node.mtime)
+            case OwnLink():  # Its length is the caller's affair, as of those in /proc.
+                return Attrs(node.ino, stat.S_IFLNK | 0o777, 0, node.mtime)
             case File():
                 return Attrs(node.ino, stat.S_IFREG | 0o444, node.blob.size, node.blob.mtime)
+            case Text():
+                return Attrs(node.ino, stat.S_IFREG | 0o444, len(node.content), node.mtime)
 
     # --- building
 
@@ -130,6 +152,29 @@ class Tree:
         self._nodes.append(node)
         self._enter(parent, name, node.ino)
         return node.ino
+
+    def add_own_link(self, parent: int, name: str, own: str, mtime: int) -> None:
+        node = OwnLink(len(self._nodes), own, mtime)
+        self._nodes.append(node)
+        self._enter(parent, name, node.ino)
+
+    def add_text(self, parent: int, name: str, content: bytes, mtime: int) -> None:
+        node = Text(len(self._nodes), content, mtime)
+        self._nodes.append(node)
+        self._enter(parent, name, node.ino)
+
+    def mirror(self, ino: int, original: int, way: str, *, without: Container[str]) -> None:
+        """Build the directory *ino*: each name of the directory *original*, of which *way* is the
+        path from *ino*, but those of *without*.  Directories are linked to, files are there
+        themselves."""
+        directory = self.directory(ino)
+        directory.children = directory.children or {}
+        for raw, node in self.children(original):
+            name = raw.decode()
+            if isinstance(node, File):
+                self.add_file(ino, name, node.blob)
+            elif name not in without:
+                self.set_symlink(ino, name, f"{way}/{name}", directory.mtime)
 
     def fill(self, ino: int, files: Iterable[tuple[str, Blob]]) -> None:
         """Build the directory *ino*, once, from paths relative to it."""

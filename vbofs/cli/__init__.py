@@ -19,7 +19,9 @@ from ..errors import Refused, VbofsError
 
 VERBS = (
     *("mount", "umount", "releases", "find", "status", "doctor", "completion", "demo"),
+    *("diff", "urls", "record", "cite"),
     *("prefetch", "unpin", "evict", "cache", "verify", "export", "import"),
+    *("install", "uninstall", "service"),
 )
 #: Modules that cannot have their verb's name.
 MODULES = {"import": "import_"}

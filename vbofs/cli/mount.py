@@ -20,12 +20,14 @@ from .options import dataset_options, settings_of
 @click.option("--foreground", is_flag=True, help="Stay, and log to the terminal or the journal.")
 @click.option("--allow-other", is_flag=True, default=None, help="Let other users read the mount.")
 @click.option("--log-file", metavar="FILE", help="Where the daemon logs.  [~/.local/state/vbofs]")
+@click.option("--record", metavar="FILE", help="Record what is read, in this new file.")
 @click.option("--log-format", metavar="text|json", help="One line of text per event, or of JSON.")
 @click.option("--metrics-port", metavar="PORT", help="Answer Prometheus on this port of loopback.")
 @click.option("--metrics-address", metavar="IP", help="Where else than on loopback.  [127.0.0.1]")
 @click.option("--metrics-file", metavar="FILE", help="Write metrics for the node exporter there.")
 @click.option("-v", "--verbose", count=True, help="Log each repeat; twice, every event.")
-def command(foreground: bool, verbose: int, **options: Any) -> None:
+@click.option("--fuse-fd", type=int, hidden=True, help="A /dev/fuse that is mounted already.")
+def command(foreground: bool, verbose: int, fuse_fd: int | None, **options: Any) -> None:
     """Mount the dataset's releases at MOUNTPOINT (default ~/vbo) and return when they can be read.
 
     Every option but --foreground can also be set as a VBOFS_* variable (VBOFS_CACHE_DIR) or in the
@@ -34,6 +36,6 @@ def command(foreground: bool, verbose: int, **options: Any) -> None:
     settings = settings_of({**options, "verbose": verbose or None})
     from ..daemon.background import run
 
-    line = run(settings, foreground=foreground)
+    line = run(settings, foreground=foreground, channel=fuse_fd)
     if line:
         click.echo(line)

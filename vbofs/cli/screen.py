@@ -82,6 +82,8 @@ def _identity(state: State, now: float) -> Iterator[Row]:
     names = ", ".join("v" + release for release in state["releases"])
     yield Row("releases", f"{names}; latest v{state['latest']}")
     since = datetime.fromtimestamp(state["since"]).strftime("%Y-%m-%d %H:%M:%S")
+    if newer := state.get("newer"):
+        yield Row("newer", newer["line"], "yellow")
     age = duration(now - state["since"])
     yield Row("daemon", f"pid {state['pid']}, vbofs {state['version']}, since {since} ({age})")
 
@@ -119,10 +121,16 @@ def _traffic(state: State) -> Iterator[Row]:
         f" {counted(readers['reads'], 'read')}, {size(readers['bytes'])} served"
         f"{_within(readers.get('latency'))}",
     )
+    if record := state.get("record"):
+        yield Row("recording", _record(record))
     for cache in state.get("site_caches") or []:
         yield Row("site", _site_cache(cache))
     if state.get("lower_cache"):
         yield Row("lower", _lower_cache(state["lower_cache"]))
+
+
+def _record(record: Mapping[str, Any]) -> str:
+    return f"{counted(record['files'], 'file')}, {size(record['bytes'])} read, in {record['file']}"
 
 
 def _site_cache(cache: Mapping[str, Any]) -> str:

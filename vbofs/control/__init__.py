@@ -27,6 +27,8 @@ PATIENCE = 30.0
 STATUS_PATIENCE = 5.0
 #: Why a prefetch has stopped, if the command that wanted it does not ask after it any more.
 FORGOTTEN = "nobody asks after it any more"
+#: XDG_RUNTIME_DIR of the daemons that systemd and mount(8) start, of a user of their own.
+SYSTEM_RUNTIME_DIR = Path("/run/vbofs-system")
 
 
 def runtime_dir() -> Path:
@@ -52,14 +54,25 @@ def socket_name(mountpoint: Path) -> str:
 
 
 @contextlib.contextmanager
-def address(mountpoint: Path) -> Iterator[str]:
+def address(mountpoint: Path, where: Path | None = None) -> Iterator[str]:
     """An address of any length: sun_path has room for 108 bytes, a directory's descriptor has
-    room for all."""
-    folder = os.open(runtime_dir(), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    room for all.  *where*: the directory, if not this user's own."""
+    folder = os.open(where or runtime_dir(), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{folder}/{socket_name(mountpoint)}"
     finally:
         os.close(folder)
+
+
+def folder_of(mountpoint: Path) -> Path:
+    """Where a daemon that is to be asked has its socket: root also asks those of the system's own
+    mounts."""
+    mine = runtime_dir()
+    if os.geteuid() == 0 and not (mine / socket_name(mountpoint)).exists():
+        system = SYSTEM_RUNTIME_DIR / "vbofs"
+        if (system / socket_name(mountpoint)).exists():
+            return system
+    return mine
 
 
 @contextlib.contextmanager
@@ -94,7 +107,7 @@ def ask(mountpoint: Path, verb: str, **args: Any) -> Any:
     try:
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as daemon,
-            address(mountpoint) as where,
+            address(mountpoint, folder_of(mountpoint)) as where,
         ):
             daemon.settimeout(STATUS_PATIENCE if verb == "status" else PATIENCE)
             daemon.connect(where)

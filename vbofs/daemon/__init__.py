@@ -9,7 +9,7 @@ import contextlib
 import logging
 import resource
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,12 +25,16 @@ from ..config import Settings
 from ..control import alone
 from ..control import server as control
 from ..dataset import Dataset
+from ..dataset.places import Places
 from ..errors import MountpointDenied, VbofsError
 from ..filesystem import Filesystem
 from ..metadata import Metadata
 from ..model import Blob
+from ..ownfiles import OwnFiles
+from ..xattrs import Xattrs
 from . import exporter
 from .ahead import Ahead
+from .recording import Recording
 from .sources import listings, sources
 from .tower import Tower
 
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Seconds that the last readers of a service's mount get when it stops: a restart waits for them.
+LAST_READERS = 5.0
 #: What asks a daemon to go.  SIGHUP: a terminal that closes under ``vbofs mount --foreground``.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: File systems whose server may go away.
@@ -50,8 +56,12 @@ DISTANT = frozenset(
 SPARE_DESCRIPTORS = 128
 
 
-async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
+async def serve(
+    settings: Settings, ready: Callable[[str], None], channel: int | None = None
+) -> None:
     """Mount, answer until unmounted, and leave nothing behind.  *ready* gets a line for the user.
+
+    *channel*: the descriptor of a /dev/fuse that somebody has mounted already (handover.py).
 
     Any error before *ready* leaves nothing mounted and no directory made.
     """
@@ -62,11 +72,12 @@ async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
             starting.close()
             ready(line)
 
-        await _serve(settings, answered)
+        await _serve(settings, answered, channel)
 
 
-async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
-    mounts.prepare(settings.mountpoint, allow_other=settings.allow_other)
+async def _serve(settings: Settings, ready: Callable[[str], None], channel: int | None) -> None:
+    if channel is None:
+        mounts.prepare(settings.mountpoint, allow_other=settings.allow_other)
     _warn_of_distant(settings.cache_dir)
     shares = Shares.of(settings.memory)
     store = open_store(
@@ -77,16 +88,30 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
     )
     with exporter.opened(settings) as exported:
         async with sources(settings) as remote:
-            dataset = await Dataset.open(remote.listings, settings)
+            dataset = await Dataset.open(remote.listings, settings, remembers=True)
             async with trio.open_nursery() as nursery:
                 remote.attend(nursery)
                 fetcher = Fetcher(nursery, store, remote.blocks, settings.connections, shares)
-                filesystem = Filesystem(dataset, store, fetcher, nursery, chase=settings.hdf5_chase)
-                ahead = Ahead(settings, dataset, store, fetcher, nursery)
-                tower = Tower(
-                    settings, dataset, store, fetcher, filesystem, remote, exported, ahead
+                filesystem = Filesystem(
+                    dataset,
+                    store,
+                    fetcher,
+                    nursery,
+                    chase=settings.hdf5_chase,
+                    own=OwnFiles(settings.mountpoint),
                 )
-                await _serve_kernel(tower, nursery, ready)
+                tower = Tower(
+                    settings=settings,
+                    dataset=dataset,
+                    store=store,
+                    fetcher=fetcher,
+                    filesystem=filesystem,
+                    sources=remote,
+                    exporter=exported,
+                    ahead=Ahead(settings, dataset, store, fetcher, nursery),
+                    recording=Recording(settings, Places(dataset), filesystem, nursery),
+                )
+                await _serve_kernel(tower, nursery, ready, channel)
                 nursery.cancel_scope.cancel()  # Read-ahead has no one left to read for.
 
 
@@ -136,45 +161,77 @@ async def library(settings: Settings) -> AsyncIterator[Floors]:
             raise failure
 
 
-async def _serve_kernel(tower: Tower, nursery: trio.Nursery, ready: Callable[[str], None]) -> None:
+async def _serve_kernel(
+    tower: Tower, nursery: trio.Nursery, ready: Callable[[str], None], channel: int | None
+) -> None:
     # pyfuse3 loads libfuse, which only those who mount need to have.
     from ..fuse import session
     from ..fuse.operations import Operations
+    from ..fuse.pulse import Pulse
+    from .watchdog import Watchdog
 
     settings = tower.settings
-    operations = Operations(tower.filesystem)
+    period = systemd.watchdog_period()
+    pulse = Pulse() if period else None
+    operations = Operations(
+        tower.filesystem, Xattrs(settings, tower.recording.places, tower.store), pulse
+    )
+
+    def is_full() -> bool:
+        return operations.under_way >= session.MOST_TASKS - session.LEAST_TASKS
+
+    watchdog = Watchdog(period, pulse, tower, is_full=is_full) if period and pulse else None
+
+    async def announced(mounted: Session) -> None:
+        if await _announce(mounted, tower, ready) and watchdog is not None:
+            await watchdog.watch()
+
     mounting = session.mounted(
         operations,
         settings.mountpoint,
         name=settings.dataset,
         allow_other=settings.allow_other,
+        channel=channel,
     )
-    # From before there is a mount: a signal that comes while it is made would leave a dead one.
-    with trio.open_signal_receiver(*SIGNALS) as signals, _directory_made(settings.mountpoint):
+    with contextlib.ExitStack() as made:
+        # From before there is a mount: a signal that comes while it is made would leave a dead one.
+        signals = made.enter_context(trio.open_signal_receiver(*SIGNALS))
+        if channel is None:
+            made.enter_context(_directory_made(settings.mountpoint))
         async with mounting as mounted, trio.open_nursery() as heeding:
-            heeding.start_soon(_unmount_on_signal, signals, settings.mountpoint, tower.exporter)
-            await _attend(mounted, tower, nursery, ready)
+            heeding.start_soon(_unmount_on_signal, signals, mounted, tower.exporter)
+            await _attend(mounted, tower, nursery, announced)
             heeding.cancel_scope.cancel()
 
 
 async def _attend(
-    mounted: Session, tower: Tower, nursery: trio.Nursery, ready: Callable[[str], None]
+    mounted: Session,
+    tower: Tower,
+    nursery: trio.Nursery,
+    announced: Callable[[Session], Awaitable[None]],
 ) -> None:
     mountpoint = tower.settings.mountpoint
     await nursery.start(control.serve, mountpoint, tower.verbs())
     nursery.start_soon(tower.exporter.run, tower.status)
-    nursery.start_soon(_announce, mounted, tower, ready)
-    await mounted.serve()
+    tower.recording.forget = mounted.forget
+    if tower.settings.record is not None:
+        await tower.recording.start(str(tower.settings.record))
+    nursery.start_soon(announced, mounted)
+    try:
+        await mounted.serve()
+    finally:
+        await tower.recording.finish()
     systemd.notify("STOPPING=1")
     log.info("unmounted %s", mountpoint)
 
 
-async def _announce(mounted: Session, tower: Tower, ready: Callable[[str], None]) -> None:
+async def _announce(mounted: Session, tower: Tower, ready: Callable[[str], None]) -> bool:
+    """Say that the mount answers, once it does; False if it went before."""
     try:
         await mounted.answers()
     except OSError as error:  # Unmounted at once: ``serve`` is about to end.
         log.warning("the mount went before it answered: %s", error)
-        return
+        return False
     settings, releases = tower.settings, list(tower.dataset.releases)
     line = (
         f"{settings.dataset} is mounted on {settings.mountpoint}:"
@@ -183,19 +240,33 @@ async def _announce(mounted: Session, tower: Tower, ready: Callable[[str], None]
     log.info("%s", line)
     systemd.notify("READY=1", f"STATUS={line}")
     ready(line)
+    return True
 
 
 async def _unmount_on_signal(
-    signals: AsyncIterator[int], mountpoint: Path, exported: exporter.Exporter
+    signals: AsyncIterator[int], mounted: Session, exported: exporter.Exporter
 ) -> None:
     """A signal unmounts, lazily: names go at once, the daemon with its last reader."""
+    mountpoint = mounted.mountpoint
     async for number in signals:
         log.info("%s: unmounting %s", signal.Signals(number).name, mountpoint)
         exported.release()
+        if mounted.is_handed_over:
+            await _end_handed_over(mounted)
+            return
         try:
             await trio.to_thread.run_sync(lambda: mounts.unmount(mountpoint, lazy=True))
         except VbofsError as error:
             log.warning("%s", error)
+
+
+async def _end_handed_over(mounted: Session) -> None:
+    """Unmounting is for whoever mounted.  If he has, its last readers get a while; if he has not,
+    nobody will come to it any more who could be answered."""
+    mount = mounts.mounted_at(mounted.mountpoint)
+    if mount is None or not mount.is_ours:
+        await trio.sleep(LAST_READERS)
+    mounted.end()
 
 
 @contextlib.contextmanager

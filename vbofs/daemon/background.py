@@ -15,9 +15,10 @@ import msgspec
 import platformdirs
 import trio
 
-from .. import logs
+from .. import logs, systemd
 from ..config import Settings, check_apart
 from ..errors import LogUnwritable, Refused, VbofsError
+from ..handover import check_channel
 from . import serve
 
 log = logging.getLogger(__name__)
@@ -30,14 +31,20 @@ class Report(msgspec.Struct):
     exit_status: int = 0
 
 
-def run(settings: Settings, *, foreground: bool) -> str:
+def run(settings: Settings, *, foreground: bool, channel: int | None = None) -> str:
     """Mount.  In the foreground return when unmounted; else when the mount answers, with a line
-    for the user, the daemon going on by itself.  Errors before that are raised here."""
+    for the user, the daemon going on by itself.  Errors before that are raised here.
+
+    *channel*: the descriptor of a /dev/fuse that is mounted already (handover.py).
+    """
+    if channel is not None:
+        check_channel(channel)
+        systemd.notify("FDSTOREREMOVE=1", "FDNAME=fuse")  # Else it outlives this daemon.
     check_apart(settings)
     if foreground:
         _log_to(settings.log_file, settings)
         try:
-            _trio_run(settings, lambda line: None)
+            _trio_run(settings, lambda line: None, channel)
         finally:
             logs.end()
         return ""
@@ -47,7 +54,7 @@ def run(settings: Settings, *, foreground: bool) -> str:
     child = os.fork()
     if child == 0:
         os.close(reading)
-        _daemon(settings, log_file, writing)
+        _daemon(settings, log_file, writing, channel)
     os.close(writing)
     return _awaited(child, reading, log_file)
 
@@ -87,21 +94,25 @@ def _awaited(child: int, reading: int, log_file: Path) -> str:
     return report.line
 
 
-def _daemon(settings: Settings, log_file: Path, writing: int) -> NoReturn:
+def _daemon(settings: Settings, log_file: Path, writing: int, channel: int | None) -> NoReturn:
     """The child: cut loose from the terminal, serve, and end without returning to the caller."""
 
     def report(line: str, exit_status: int = 0) -> None:
+        if channel is not None:
+            # Not before: an automount lets only mount(8)'s own process group through meanwhile.
+            os.setsid()
         text = line.encode(errors="backslashreplace").decode()  # A path may be no text.
         os.write(writing, msgspec.json.encode(Report(text, exit_status)))
         os.close(writing)
 
     status = 0
     try:
-        os.setsid()
+        if channel is None:
+            os.setsid()
         os.chdir("/")  # A daemon's working directory keeps nothing from being unmounted.
         _redirect(log_file)
         _log_to(log_file, settings)
-        _trio_run(settings, report)
+        _trio_run(settings, report, channel)
     except VbofsError as error:
         status = error.exit_status
         log.error("%s", error)
@@ -129,10 +140,10 @@ def _redirect(log_file: Path) -> None:
     os.close(end)
 
 
-def _trio_run(settings: Settings, ready: Callable[[str], None]) -> None:
+def _trio_run(settings: Settings, ready: Callable[[str], None], channel: int | None) -> None:
     """Run ``serve``; our own errors come out of trio's groups as they are."""
     try:
-        trio.run(serve, settings, ready)
+        trio.run(serve, settings, ready, channel)
     except BaseExceptionGroup as group:
         ours, others = group.split(VbofsError)
         if others is not None or ours is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import trio
@@ -15,42 +15,40 @@ from ..blocks.store import BlockStore
 from ..config import Settings
 from ..control.server import Verbs
 from ..dataset import Dataset
+from ..dataset.newer import Newer
 from ..filesystem import Filesystem
 from .ahead import Ahead
 from .exporter import Exporter
+from .recording import Recording
 from .sources import Sources
 
 #: Seconds for which an answer of the disk is shown: other daemons write to the cache too.
 USAGE_AGE = 10.0
 
 
+@dataclass(eq=False, kw_only=True)
 class Tower:
     """The floors of one running mount, for those who ask how it is doing."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        dataset: Dataset,
-        store: BlockStore,
-        fetcher: Fetcher,
-        filesystem: Filesystem,
-        sources: Sources,
-        exporter: Exporter,
-        ahead: Ahead,
-    ) -> None:
-        self.settings = settings
-        self.dataset = dataset
-        self.store = store
-        self.fetcher = fetcher
-        self.filesystem = filesystem
-        self.sources = sources
-        self.exporter = exporter
-        self.ahead = ahead
-        self.since = time.time()
+    settings: Settings
+    dataset: Dataset
+    store: BlockStore
+    fetcher: Fetcher
+    filesystem: Filesystem
+    sources: Sources
+    exporter: Exporter
+    ahead: Ahead
+    recording: Recording
+    since: float = field(default_factory=time.time)
 
     def verbs(self) -> Verbs:
         """What the control socket answers, by name; arguments are keywords."""
-        return {"status": self.status, "refresh": self.refresh, **self.ahead.verbs()}
+        return {
+            "status": self.status,
+            "refresh": self.refresh,
+            **self.ahead.verbs(),
+            **self.recording.verbs(),
+        }
 
     async def status(self) -> dict[str, Any]:
         """Everything that ``vbofs status`` shows; names are those of ``statistics()``."""
@@ -74,6 +72,7 @@ class Tower:
             "releases": list(dataset.releases),
             "latest": dataset.latest,
             "built": self.filesystem.built,
+            "newer": _dict(self.filesystem.newer.than(self.filesystem.built)),
             "left_out": {m.release: m.flaw for m in dataset.listing.manifests if m.flaw},
             "checked": dataset.listing.checked,
             "cache": {
@@ -91,6 +90,7 @@ class Tower:
             "blocks": asdict(self.fetcher.statistics()),
             "verifier": asdict(self.fetcher.verifier.statistics()),
             "readers": asdict(self.filesystem.statistics()),
+            "record": self.recording.statistics(),
             "last_error": self.fetcher.last_error,
         }
 
@@ -98,3 +98,7 @@ class Tower:
         """Look for new releases now, and answer with the status after it."""
         await self.filesystem.refresh()
         return await self.status()
+
+
+def _dict(newer: Newer | None) -> dict[str, Any] | None:
+    return {**newer._asdict(), "line": str(newer)} if newer else None

@@ -104,17 +104,34 @@ class Dataset:
         return f"<Dataset {self._settings.dataset} {list(self.releases)}>"
 
     @classmethod
-    async def open(cls, remote: ObjectStore, settings: Settings) -> Dataset:
+    async def open(
+        cls, remote: ObjectStore, settings: Settings, *, remembers: bool = False
+    ) -> Dataset:
         """Ask which releases there are, or offline remember it.
 
+        *remembers*: so also where the bucket is out of reach, if they are known from before.
         NoReleases, UnknownRelease, ManifestInvalid (nothing else is left) or a RemoteError.
         """
         dataset = cls(remote, settings)
         if not settings.offline:
-            await dataset.refresh()
+            await dataset._ask(remembers=remembers)
         dataset._check_selection()
         dataset._opened = True
         return dataset
+
+    async def _ask(self, *, remembers: bool) -> None:
+        try:
+            await self.refresh()
+        except RemoteError as error:
+            if not (remembers and error.retryable and self.listing.manifests):
+                raise
+            day = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.listing.checked))
+            log.warning("%s; showing the releases known since %s", error, day)
+
+    @property
+    def project(self) -> str:
+        """The prefix that holds everything."""
+        return self._settings.project
 
     # --- which releases
 
@@ -135,6 +152,12 @@ class Dataset:
     def published(self) -> list[str]:
         """Every release that the bucket has a manifest for, good or not, shown or not."""
         return sorted((m.release for m in self.listing.manifests), key=semver.Version.parse)
+
+    @property
+    def newest(self) -> str:
+        """The highest release that has been published with a good manifest, shown or not."""
+        good = (m.release for m in self.listing.manifests if not m.flaw)
+        return max(good, key=semver.Version.parse, default="")
 
     def _check_selection(self) -> None:
         flaws = {m.release: m.flaw for m in self.listing.manifests if m.flaw}
@@ -297,6 +320,10 @@ class Dataset:
             manifest.file_id_column,
         )
 
+    async def manifest(self, release: str) -> Manifest:
+        """What *release* pins.  UnknownRelease, or a RemoteError if it is not kept."""
+        return await self._manifest(self._manifest_of(release))
+
     def _manifest_of(self, release: str) -> Document:
         """Shown or not: ``--release latest`` moves on, and the directory it showed first stays."""
         for document in self.listing.manifests:
@@ -306,6 +333,10 @@ class Dataset:
 
     async def manifest_bytes(self, release: str) -> bytes:
         """The manifest of *release*, byte for byte."""
+        return await self._body(self._manifest_of(release))
+
+    async def document(self, release: str) -> bytes:
+        """The manifest of *release*, as it was published."""
         return await self._body(self._manifest_of(release))
 
     async def _manifest(self, document: Document) -> Manifest:

@@ -8,14 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hdmf.common import VectorData
+from hdmf.common import VectorData, VectorIndex
 from pynwb import TimeSeries
 from pynwb.epoch import TimeIntervals
-from pynwb.image import ImageSeries
 
+from . import allen
 from .signals import CHANGE_EVERY, RUNNING_HZ
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pynwb import NWBFile
     from pynwb.base import ProcessingModule
 
@@ -26,7 +28,9 @@ def add_behavior(nwb: NWBFile, signals: Signals) -> None:
     _add_running(nwb, signals)
     _add_licks_and_rewards(nwb, signals)
     trials = signals.flashes()[::CHANGE_EVERY]
-    nwb.trials = _intervals("trials", _trial_columns(signals, trials))
+    columns = _trial_columns(signals, trials)
+    licks = _lists("lick_times", [[] if np.isnan(t) else [t] for t in columns["response_time"]])
+    nwb.trials = _intervals("trials", columns, licks)
 
 
 def _add_running(nwb: NWBFile, signals: Signals) -> None:
@@ -45,7 +49,8 @@ def _add_running(nwb: NWBFile, signals: Signals) -> None:
 def _add_licks_and_rewards(nwb: NWBFile, signals: Signals) -> None:
     licks, rewards = signals.events(1.5), signals.events(20.0)
     licking = module(nwb, "licking", "Contacts with the lick spout")
-    licking.add(series("licks", np.ones(len(licks)), "lick", times=licks))
+    frames = (licks * RUNNING_HZ).astype(np.int64)
+    licking.add(series("licks", frames, "frame", times=licks))
     water = module(nwb, "rewards", "Water given")
     volume = series("volume", np.full(len(rewards), 0.007), "mL", times=rewards)
     water.add(volume)
@@ -56,22 +61,42 @@ def _add_licks_and_rewards(nwb: NWBFile, signals: Signals) -> None:
 def _trial_columns(signals: Signals, starts: Any) -> dict[str, Any]:
     go = signals.flags(0.85, len(starts))
     lick = signals.flags(0.5, len(starts))
+    change = starts + 2.25
+    latency = np.where(lick, 0.4, np.nan)
+    never = np.zeros(len(starts), bool)
     return {
         "start_time": starts,
         "stop_time": starts + 7.25,
+        "initial_image_name": ["im000"] * len(starts),
+        "change_image_name": ["im001" if changed else "im000" for changed in go],
+        "stimulus_change": go,
         "go": go,
         "catch": ~go,
         "hit": go & lick,
         "miss": go & ~lick,
         "false_alarm": ~go & lick,
         "correct_reject": ~go & ~lick,
-        "change_time": starts + 2.25,
+        "aborted": never,
+        "auto_rewarded": never,
+        "change_time": change,
+        "change_frame": (change * RUNNING_HZ).astype(np.int64),
+        "response_time": change + latency,
+        "response_latency": latency,
+        "reward_time": np.where(go & lick, change + latency, np.nan),
         "reward_volume": np.where(go & lick, 0.007, 0.0),
+        "trial_length": np.full(len(starts), 7.25),
     }
 
 
-def _intervals(name: str, columns: dict[str, Any]) -> TimeIntervals:
-    return TimeIntervals(name=name, description=name, columns=columns_of(columns))
+def _intervals(name: str, columns: dict[str, Any], more: Sequence[Any] = ()) -> TimeIntervals:
+    return TimeIntervals(name=name, description=name, columns=[*columns_of(columns), *more])
+
+
+def _lists(name: str, rows: list[list[float]]) -> list[VectorData]:
+    """A column that has a list in each row: all their items, and where each row's end."""
+    items = VectorData(name=name, description=name, data=np.array([t for row in rows for t in row]))
+    ends = np.cumsum([len(row) for row in rows])
+    return [items, VectorIndex(name=f"{name}_index", data=ends, target=items)]
 
 
 def add_stimulus(nwb: NWBFile, signals: Signals, *, image_set: str) -> None:
@@ -84,14 +109,21 @@ def add_stimulus(nwb: NWBFile, signals: Signals, *, image_set: str) -> None:
     nwb.add_time_intervals(_intervals(f"{name}_presentations", columns))
 
 
-def _template(name: str, signals: Signals) -> ImageSeries:
+def _template(name: str, signals: Signals) -> Any:
+    """The pictures, as the monitor showed them and as they are without its warp."""
     pictures = signals.template()
-    return ImageSeries(
+    count = len(pictures)
+    return allen.new(
+        allen.TEMPLATES,
+        "StimulusTemplate",
         name=name,
-        data=pictures,
+        data=pictures.astype(np.uint8),
+        unwarped=pictures,
         unit="NA",
         format="raw",
-        rate=1.0,
+        control=np.arange(count, dtype=np.uint8),
+        control_description=[f"im{picture:03d}" for picture in range(count)],
+        timestamps=np.full(count, np.nan),
         description="The pictures shown, warped for the monitor",
     )
 
@@ -100,15 +132,21 @@ def _presentation_columns(signals: Signals, name: str) -> dict[str, Any]:
     starts = signals.flashes()
     count = len(starts)
     pictures = signals.choices(signals.shape.images[0], count)
+    omitted = signals.flags(0.05, count)
+    names = [f"im{picture:03d}" for picture in pictures]
+    frames = (starts * RUNNING_HZ).astype(np.int64)
     return {
         "start_time": starts,
         "stop_time": starts + 0.25,
+        "duration": np.full(count, 0.25),
+        "stimulus_block": np.zeros(count, np.int64),
         "stimulus_name": [name] * count,
-        "image_name": [f"im{picture:03d}" for picture in pictures],
+        "image_name": np.where(omitted, "omitted", names).tolist(),
         "image_index": pictures,
-        "omitted": signals.flags(0.05, count),
+        "omitted": omitted,
         "is_change": np.arange(count) % CHANGE_EVERY == 0,
-        "start_frame": (starts * RUNNING_HZ).astype(np.int64),
+        "start_frame": frames,
+        "end_frame": frames + int(0.25 * RUNNING_HZ),
     }
 
 

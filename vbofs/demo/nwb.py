@@ -2,8 +2,8 @@
 
 Laid out as the real ones are: HDF5 superblock v0 and old-style groups (pynwb's default),
 contiguous float64 arrays, (time, cells) traces, one compressed array (event_detection), metadata
-strewn between the arrays because pynwb writes group after group. Only types of the NWB core, so
-that no extension is needed to open or to validate them.
+strewn between the arrays because pynwb writes group after group. AllenSDK reads them: where it
+looks for types of its own, they are there (``allen``), and each file embeds their specification.
 
 Two runs give the same bytes. What pynwb would draw at random (object ids) or read off the clock
 (file_create_date) is derived from the file's name and revision instead.
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pynwb import NWBHDF5IO, NWBFile
-from pynwb.file import Subject
 
+from . import allen
 from .behavior import add_behavior, add_stimulus
 from .imaging import add_ophys
 from .recording import NAMESPACE
@@ -42,6 +42,7 @@ def write(recording: Recording, path: Path) -> None:
     add_stimulus(nwb, signals, image_set=recording.row["image_set"] or "gratings")
     if recording.cells:
         add_ophys(nwb, signals, recording)
+    allen.add_metadata(nwb, recording)
     _settle_object_ids(nwb, recording.identity)
     with NWBHDF5IO(str(path), "w") as file:
         file.write(nwb, expandable=())
@@ -61,26 +62,20 @@ def _file(recording: Recording) -> NWBFile:
     row = recording.row
     return NWBFile(
         session_description="Behavior, ophys" if recording.cells else "Behavior",
-        identifier=recording.identity,
-        session_id=row.get("ophys_experiment_id") or row["behavior_session_id"],
+        identifier=_ident(row),
+        session_id=_ident(row),
         session_start_time=_when(row["date_of_acquisition"]),
         file_create_date=recording.created,
         experiment_description=f"{row['session_type']} on {row['equipment_name']}; synthetic",
         institution="Allen Institute for Brain Science",
         keywords=["visual", "behavior", "task", "synthetic sample"],
-        subject=_subject(row),
+        subject=allen.subject(row),
     )
 
 
-def _subject(row: Mapping[str, str]) -> Subject:
-    return Subject(
-        subject_id=row["mouse_id"],
-        age=f"P{row['age_in_days']}D",
-        genotype=row["full_genotype"],
-        sex=row["sex"],
-        species="Mus musculus",
-        description=f"{row['cre_line']}, {row['reporter_line']}, {row['indicator']}",
-    )
+def _ident(row: Mapping[str, str]) -> str:
+    """An experiment's id; of a session that has none, the session's."""
+    return row["ophys_experiment_id"] or row["behavior_session_id"]
 
 
 def _when(text: str) -> datetime:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PROCESSES = 2
 MARKER = "sample.json"
 # What decides the bytes: these files of ours, and those packages.
-MODULES = ("behavior", "imaging", "nwb", "recording", "releases", "signals", "tables")
+MODULES = ("allen", "behavior", "imaging", "nwb", "recording", "releases", "signals", "tables")
 SOURCES = (*(f"{name}.py" for name in MODULES), *(f"{name}.csv" for name in SHIPPED))
 PACKAGES = ("h5py", "hdmf", "numpy", "pynwb")
 

@@ -10,7 +10,7 @@ import errno
 import itertools
 import logging
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -23,12 +23,17 @@ from ..blocks.extents import BLOCK_SIZE
 from ..catalog.tree import Directory, File, Node, Symlink
 from ..errors import ReadOnly, VbofsError
 from ..filesystem import Filesystem
+from ..xattrs import Xattrs
+from . import pulse
+from .pulse import Pulse
 
 log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: The namespace of extended attributes that a user may read.
+USER = b"user."
 #: Seconds.  An immutable answer is true for ever; the kernel counts in jiffies, ten years fit.
 FOR_EVER = 10 * 365 * 86400.0
 #: Seconds, for names that a new release may change.
@@ -42,6 +47,7 @@ def answers_with_errno(
 
     @wraps(handler)
     async def guarded(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        self.under_way += 1
         try:
             return await handler(self, *args, **kwargs)
         except FUSEError:
@@ -53,6 +59,8 @@ def answers_with_errno(
             self.bugs += 1
             log.exception("%s: a bug; the caller sees EIO", handler.__name__)
             raise FUSEError(errno.EIO) from bug
+        finally:
+            self.under_way -= 1
 
     return guarded
 
@@ -66,19 +74,17 @@ class _Listing:
 
 
 class Operations(pyfuse3.Operations):
-    """Answers for *filesystem*.  Files belong to whoever mounts.
-
-    ``getxattr`` is left out on purpose: once it exists, ``ls -l`` asks each file for its security
-    labels, and takes ten times as long.
-    """
+    """Answers for *filesystem*, and *xattrs* of its files.  Files belong to whoever mounts."""
 
     # The root is looked up as "." when the kernel exports the mount over NFS.
     supports_dot_lookup = False
     enable_writeback_cache = False
 
-    def __init__(self, filesystem: Filesystem) -> None:
+    def __init__(self, filesystem: Filesystem, xattrs: Xattrs, pulse: Pulse | None = None) -> None:
         super().__init__()
         self._filesystem = filesystem
+        self._xattrs = xattrs
+        self._pulse = pulse
         self._owner = os.getuid(), os.getgid()
         self._listings: dict[int, _Listing] = {}
         # Of directories that cannot change: ten thousand who look at one hold one list.
@@ -86,12 +92,16 @@ class Operations(pyfuse3.Operations):
         # Of files in releases, made once: ls asks for thousands of them, again and again.
         self._lasting: dict[int, EntryAttributes] = {}
         self._handles = itertools.count(1)
+        #: Answers that are being worked at.
+        self.under_way = 0
         self.bugs = 0
 
     # --- names
 
     @answers_with_errno
     async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        if self._pulse is not None and (parent_inode, name) == (pyfuse3.ROOT_INODE, pulse.NAME):
+            return self._pulse.entry(self._owner)
         lasting = self._filesystem.is_lasting(parent_inode)
         try:
             node = await self._filesystem.lookup(parent_inode, name)
@@ -103,11 +113,13 @@ class Operations(pyfuse3.Operations):
 
     @answers_with_errno
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+        if self._pulse is not None and inode == pulse.INODE:
+            return self._pulse.entry(self._owner)
         return self._entry(self._filesystem.node(inode), lasting=True)
 
     @answers_with_errno
     async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
-        return self._filesystem.target(inode)
+        return await self._filesystem.target_for(inode, ctx.uid)
 
     @answers_with_errno
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
@@ -144,6 +156,8 @@ class Operations(pyfuse3.Operations):
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         if flags & os.O_ACCMODE != os.O_RDONLY:
             raise ReadOnly("opened for writing")
+        if inode == pulse.INODE:
+            return FileInfo(fh=inode, direct_io=True)
         # Bytes never change, so the kernel may keep them from one open to the next.
         return FileInfo(fh=inode, keep_cache=self._filesystem.open(inode))
 
@@ -151,11 +165,14 @@ class Operations(pyfuse3.Operations):
     async def read(  # type: ignore[override]  # pyfuse3 takes any buffer, and says bytes.
         self, fh: int, off: int, size: int
     ) -> memoryview:
+        if self._pulse is not None and fh == pulse.INODE:
+            return self._pulse.read(off, size)
         return await self._filesystem.read(fh, off, size)
 
     @answers_with_errno
     async def release(self, fh: int) -> None:
-        self._filesystem.close(fh)
+        if fh != pulse.INODE:
+            self._filesystem.close(fh)
 
     @answers_with_errno
     async def flush(self, fh: int) -> None:
@@ -170,6 +187,27 @@ class Operations(pyfuse3.Operations):
         answer.f_files = files
         answer.f_namemax = 255
         return answer
+
+    # --- extended attributes
+
+    async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+        # ls -l asks each file for its security label and its ACL.  Of a device that answers "not
+        # supported", and not "this file has none", it remembers that, and asks no other file.
+        if not name.startswith(USER):
+            raise FUSEError(errno.EOPNOTSUPP)
+        return await self._xattr(inode, name)
+
+    @answers_with_errno
+    async def _xattr(self, inode: int, name: bytes) -> bytes:
+        node = self._filesystem.node(inode)
+        value = await self._xattrs.value(node.blob, name) if isinstance(node, File) else None
+        if value is None:
+            raise FUSEError(pyfuse3.ENOATTR)
+        return value
+
+    @answers_with_errno
+    async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
+        return self._xattrs.names if isinstance(self._filesystem.node(inode), File) else ()
 
     # --- attributes
 
