@@ -5,6 +5,7 @@
 # make test-allensdk  the real AllenSDK, in an environment of its own, on a mounted sample
 # make install, make uninstall   the command, units, mount helper, manual page and completions
 # make deb    a Debian package    make test-deb  installs and removes it    make test-systemd  boots
+# make lock   the versions and hashes of what vbofs needs    make audit  is any known to be vulnerable?
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,7 +18,10 @@ HOME_OF_VBOFS ?= $(HOME)/.local/share/vbofs
 PREFIX ?= $(HOME)/.local
 endif
 
-.PHONY: demo demo-stop test test-site test-allensdk test-systemd test-deb deb lint types unit bench soak chaos format install uninstall packages test-packages clean
+# What is installed is what is locked, bit by bit: the versions and hashes in .ci/*.lock.
+LOCKED := --require-hashes -r
+
+.PHONY: lock audit demo demo-stop test test-site test-allensdk test-systemd test-deb deb lint types unit bench soak chaos format install uninstall packages test-packages clean
 
 demo: $(VENV)/.demo
 	@$(VENV)/bin/vbofs demo start
@@ -36,6 +40,13 @@ types: $(VENV)/.test
 
 unit: $(VENV)/.test test-packages
 	$(VENV)/bin/python -m pytest
+
+# After a change of dependencies in pyproject.toml; both need a network.
+lock: | $(VENV)/bin/python
+	@.ci/lock $(VENV)/bin/python
+
+audit: | $(VENV)/bin/python
+	@.ci/audit $(VENV)/bin/python
 
 test-site: $(VENV)/.test test-packages
 	$(VENV)/bin/python -m tests.site $(SITE)
@@ -68,7 +79,7 @@ bench: $(VENV)/.test
 
 soak: $(VENV)/.test
 	$(VENV)/bin/python -m tests.soak $(SOAK)
-	SOAK_STEPS=10000 SOAK_KILLS=60 SOAK_TIMEOUT=60 $(VENV)/bin/python -m pytest tests/model tests/mount/test_faults_killed.py tests/mount/test_faults_network.py -k "long_life or killed or cp_ends"
+	SOAK_STEPS=10000 SOAK_KILLS=60 SOAK_TIMEOUT=60 SOAK_MEMORY=1 $(VENV)/bin/python -m pytest tests/model tests/mount/test_faults_killed.py tests/mount/test_faults_network.py tests/mount/test_memory.py -k "long_life or killed or cp_ends or memory or handles"
 
 chaos: $(VENV)/.test
 	$(VENV)/bin/python -m tests.soak.chaos
@@ -81,19 +92,22 @@ $(VENV)/bin/python:
 	@$(MAKE) --no-print-directory packages
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python packages
+$(VENV)/.demo: pyproject.toml .ci/demo.lock | $(VENV)/bin/python packages
 	@echo "Installing vbofs into $(VENV) …"
-	@$(PIP) install -e '.[demo]'
+	@$(PIP) install $(LOCKED) .ci/demo.lock
+	@$(PIP) install --no-deps -e .
 	@touch $@
 
-$(VENV)/.test: pyproject.toml | $(VENV)/bin/python packages
+$(VENV)/.test: pyproject.toml .ci/tests.lock | $(VENV)/bin/python packages
 	@echo "Installing vbofs and what its tests need into $(VENV) …"
-	@$(PIP) install -e '.[test]'
+	@$(PIP) install $(LOCKED) .ci/tests.lock
+	@$(PIP) install --no-deps -e .
 	@touch $@ $(VENV)/.demo
 
 install: packages
 	$(PYTHON) -m venv $(HOME_OF_VBOFS)
-	$(HOME_OF_VBOFS)/bin/python -m pip --disable-pip-version-check -q install .
+	$(HOME_OF_VBOFS)/bin/python -m pip --disable-pip-version-check -q install $(LOCKED) .ci/requirements.lock
+	$(HOME_OF_VBOFS)/bin/python -m pip --disable-pip-version-check -q install --no-deps .
 	@$(HOME_OF_VBOFS)/bin/vbofs install --prefix $(PREFIX)
 
 uninstall:

@@ -31,7 +31,7 @@ FLOORS = [
 # Each outside world has one door.  The demo is a publisher, a world of its own.
 DOORS = {
     "boto3": {"remote.s3", "demo"},
-    "botocore": {"remote.s3", "remote.s3_errors", "remote.probe", "demo"},
+    "botocore": {"remote.s3", "remote.s3_bodies", "remote.s3_errors", "remote.probe", "demo"},
     "urllib3": {"remote.s3"},
     "pandas": {"catalog.tables", "demo", "api"},  # The API names its types only.
     "h5py": {"demo", "cli.demo", "api", "blocks.arrays"},

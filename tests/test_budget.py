@@ -6,15 +6,16 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from vbofs.blocks.budget import LEAST, PER_FILE, PER_FLIGHT, RESIDENT, Budget, Shares
+from vbofs.blocks.budget import PER_FILE, PER_FLIGHT, RESIDENT, Budget, Shares
 from vbofs.blocks.extents import BLOCK_SIZE
 from vbofs.blocks.fetcher import MOST_CHASES, Fetcher, Priority
 from vbofs.blocks.store import open_store
+from vbofs.config import LEAST_MEMORY
 
 MB = 1_000_000
 
 
-@pytest.mark.parametrize("memory", [LEAST, 256 * MB, 4000 * MB])
+@pytest.mark.parametrize("memory", [LEAST_MEMORY, 256 * MB, 4000 * MB])
 def test_the_shares_are_less_than_the_whole(memory):
     shares = Shares.of(memory)
     ours = shares.reads + shares.chases + shares.ahead * PER_FLIGHT + shares.files * PER_FILE

@@ -10,7 +10,7 @@ from tests.contract.shelves import ProgrammableShelf, settings_for
 from tests.s3 import Fault, ProgrammableS3
 from vbofs import errors
 from vbofs.errors import RemoteError, WrongResponse
-from vbofs.model import Extent
+from vbofs.model import Blob, Extent, ObjectFacts, ObjectVersion
 from vbofs.remote import s3 as s3_module
 from vbofs.remote.protocol import Collected
 from vbofs.remote.retrying import Retrying
@@ -261,3 +261,22 @@ async def test_no_more_requests_are_under_way_than_connections_allow(server, blo
 def test_a_profile_that_does_not_exist_is_said_by_name():
     with pytest.raises(errors.CredentialsMissing, match="--profile nobody"):
         S3ObjectStore(settings_for("http://127.0.0.1:1", profile="nobody"))
+
+
+async def test_an_object_that_was_replaced_in_a_bucket_without_versions_says_what_to_do(server):
+    server.create_bucket("flat", versioned=False)
+    server.put("flat", "k", CONTENT)
+    flat = server.version("flat", "k", "null")
+    facts = ObjectFacts(flat.size, flat.etag.strip('"'), int(flat.last_modified))
+    blob = Blob(ObjectVersion("flat", "k", "null"), *facts)
+    store = S3ObjectStore(settings_for(server.url, "flat"))
+    try:
+        await fetch(store, blob)
+        server.put("flat", "k", CONTENT[::-1])
+        sink = Collected(EXTENT.size)
+        await assert_fails(
+            store.fetch(blob, EXTENT, sink), errors.ObjectMissing, "mount again", retryable=False
+        )
+        assert sink.getvalue() == b""
+    finally:
+        store.close()

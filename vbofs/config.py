@@ -25,6 +25,8 @@ from .servers import is_server, parse_chain
 VARIABLE_PREFIX = "VBOFS_"
 #: Names which file to read; it is no setting itself, for a file cannot name another.
 FILE_VARIABLE = "VBOFS_CONFIG"
+#: Bytes; a daemon that reads nothing takes more than half of it.
+LEAST_MEMORY = 128_000_000
 #: What names a bucket, a prefix in it, and a region.
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 PROJECT_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
@@ -76,8 +78,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache_size: int | None = None
     #: Bytes of the disk that the cache leaves free; None: a twentieth.
     keep_free: int | None = None
-    #: Bytes that the daemon may take, whatever its readers do; below 128 MB it has no room to work.
-    memory: Annotated[int, msgspec.Meta(ge=128_000_000)] = 256_000_000
+    #: Bytes that the daemon may take, whatever its readers do.
+    memory: int = 256_000_000
     allow_other: bool = False
     log_file: Path | None = None
     log_format: Literal["text", "json"] = "text"
@@ -168,6 +170,8 @@ def _checked(label: str, name: str, value: object) -> object:
     try:
         if name in ("cache_size", "keep_free", "memory"):
             value = parse_size(value)
+            if name == "memory" and value < LEAST_MEMORY:
+                raise ValueError("that is not enough for a daemon; write 128M or more")
         elif name == "site_cache":
             value = parse_chain(str(value))
         elif name == "release":

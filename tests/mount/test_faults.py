@@ -144,6 +144,8 @@ def test_readers_at_once_get_right_bytes_from_a_server_that_fails_every_third_ti
         ({"status": 404}, {errno.EIO}),
         ({"code": "NoSuchVersion"}, {errno.EIO}),
         ({"status": 403}, {errno.EIO, errno.EACCES}),
+        ({"status": 400}, {errno.EIO}),
+        ({"status": 412}, {errno.EIO}),
         ({"status": 416}, {errno.EIO}),
         ({"status": 301}, {errno.EIO}),
     ],

@@ -112,7 +112,7 @@ def test_without_a_network_what_is_cached_works_and_the_rest_fails_soon(at_s3, p
     at_s3.expect(r" WARNING .*(one.nwb|new releases)")
     assert (mounted / f"v1.0.0/{OTHER}").read_bytes() == published.truth("1.0.0", OTHER)
     mounted.requests()
-    assert "network" not in at_s3.run("status").out
+    assert "the network is lost" not in at_s3.run("status").out
     with opened(mounted / f"v1.0.0/{FILE}") as fd:
         published.s3.down()
         assert 1 < _fails_in(fd, 5 * MIB) < 5
@@ -128,7 +128,7 @@ def test_without_a_network_what_is_cached_works_and_the_rest_fails_soon(at_s3, p
         threading.Event().wait(0.3)  # So long what was found last is news.
         assert os.pread(fd, 1000, 5 * MIB) == published.truth("1.0.0", FILE)[5 * MIB :][:1000]
     assert mounted.status()["network"]["away_since"] is None
-    assert "network" not in at_s3.run("status").out
+    assert "the network is lost" not in at_s3.run("status").out
 
 
 def test_two_hundred_readers_without_a_network_ask_a_few_times_a_second(at_s3, published):

@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import trio
 
+from ..config import LEAST_MEMORY
+
 #: Bytes that a daemon takes before it reads, three releases looked into: 86 MB, and some room.
 RESIDENT = 96_000_000
-#: Bytes of memory at the least: below this there is nothing left to share.
-LEAST = 128_000_000
 #: Bytes of Python objects for a block that is to be fetched: its flight, its event, its keys.
 PER_FLIGHT = 1 << 10
 #: Bytes of Python objects for a blob that is open on disk: itself, and when its parts were used.
@@ -37,7 +37,7 @@ class Shares(NamedTuple):
     @classmethod
     def of(cls, memory: int) -> Shares:
         """Half for reads that wait, and an eighth each for the rest; an eighth stays free."""
-        ours = max(memory - RESIDENT, LEAST - RESIDENT)
+        ours = max(memory, LEAST_MEMORY) - RESIDENT
         eighth = ours // 8
         return cls(ours // 2, eighth, eighth // PER_FLIGHT, eighth // PER_FILE)
 

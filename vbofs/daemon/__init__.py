@@ -47,6 +47,11 @@ log = logging.getLogger(__name__)
 LAST_READERS = 5.0
 #: What asks a daemon to go.  SIGHUP: a terminal that closes under ``vbofs mount --foreground``.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+#: File systems whose server may go away.
+DISTANT = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "9p", "afs"}
+    | {"fuse.sshfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs"}
+)
 #: Descriptors for other things than blobs: sockets, the session, the log.
 SPARE_DESCRIPTORS = 128
 
@@ -73,6 +78,7 @@ async def serve(
 async def _serve(settings: Settings, ready: Callable[[str], None], channel: int | None) -> None:
     if channel is None:
         mounts.prepare(settings.mountpoint, allow_other=settings.allow_other)
+    _warn_of_distant(settings.cache_dir)
     shares = Shares.of(settings.memory)
     store = open_store(
         settings.cache_dir,
@@ -280,6 +286,19 @@ def _directory_made(mountpoint: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 mountpoint.rmdir()
         raise
+
+
+def _warn_of_distant(folder: Path) -> None:
+    """Say that *folder* is on a disk of another machine: docs/decisions/0006 has why it matters."""
+    above = [mount for mount in mounts.mounts() if folder.is_relative_to(mount.path)]
+    nearest = max(above, key=lambda mount: len(mount.path.parts), default=None)
+    if nearest is not None and nearest.fstype in DISTANT:
+        log.warning(
+            "the cache %s is on a network file system (%s): if that hangs, so does the mount; name"
+            " a disk of this machine with --cache-dir",
+            folder,
+            nearest.fstype,
+        )
 
 
 def _most_files() -> int:

@@ -31,9 +31,10 @@ from cachetools import TTLCache
 
 from .._version import __version__
 from ..config import Settings
-from ..errors import AccessDenied, RemoteError, WrongResponse
+from ..errors import AccessDenied, ObjectMissing, RemoteError, WrongResponse
 from ..model import Blob, Extent, ObjectFacts, ObjectVersion
 from .protocol import Listed, Page, Requests, Sink
+from .s3_bodies import BoundedAnswers
 from .s3_errors import Answer, error_of, error_of_answer
 from .waits import current, waiting_for
 
@@ -258,6 +259,14 @@ class S3ObjectStore:
             "content-encoding": "identity",
         }
         required = ("content-range", "content-length")
+        if (
+            blob.version.version_id == "null"
+            and headers.get("etag", expected["etag"]) != (expected["etag"])
+        ):
+            raise ObjectMissing(
+                f"{blob.version.key} was replaced in its bucket, which keeps no versions; mount"
+                " again to read the new one"
+            )
         for name, value in expected.items():
             got = headers.get(name)
             if got != value and (got is not None or name in required):
@@ -344,6 +353,7 @@ def _client(core: botocore.session.Session, settings: Settings) -> Any:
     session = boto3.Session(botocore_session=core, region_name=settings.region)
     client = session.client("s3", endpoint_url=settings.endpoint_url, config=config)
     client.meta.events.register("before-call.s3", _stay_in_region)
+    client.meta.events.register("before-send.s3", BoundedAnswers(client).send)
     return client
 
 
