@@ -151,14 +151,8 @@ class Chase:
         """Parse what *pointer* points to, now if it is here; else ask for it and wait."""
         start = pointer.start + (self._origin or 0)
         stop = min(start + pointer.stop - pointer.start, self._size)
-        if pointer.kind in (Kind.ARRAY, Kind.COLUMN):
-            if start < stop and len(self._arrays) < ARRAYS:
-                self._arrays.append(Extent(start, stop))
-        if pointer.kind in self._later and start < stop:
-            if len(self._later[pointer.kind]) < LATER:
-                self._later[pointer.kind].add(Extent(start, stop))
-            return
-        if pointer.kind is Kind.ARRAY:
+        if pointer.kind is Kind.ARRAY or pointer.kind in self._later:
+            self._remember(pointer.kind, Extent(start, stop))
             return
         if stop - start <= self._found.get(start, 0):
             return  # Not in the file, or not new.
@@ -174,6 +168,16 @@ class Chase:
                 arrival.put(pointer, extent)
             else:
                 self._await(Wait(pointer, extent), arrival)
+
+    def _remember(self, kind: Kind, extent: Extent) -> None:
+        """Nobody asks for *extent* yet; a reader may."""
+        if extent.start >= extent.stop:
+            return  # Not in the file.
+        if kind in (Kind.ARRAY, Kind.COLUMN) and len(self._arrays) < ARRAYS:
+            self._arrays.append(extent)
+        later = self._later.get(kind)
+        if later is not None and len(later) < LATER:
+            later.add(extent)
 
     def _want(self, extent: Extent, arrival: Arrival) -> None:
         """Have *extent* fetched, not parsed; so it need not be asked for if it is here."""
