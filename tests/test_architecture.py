@@ -20,7 +20,7 @@ FLOORS = [
     ["metadata", "xattrs"],
     ["dataset", "blocks"],
     ["catalog", "remote"],
-    ["handover"],
+    ["behalf", "handover"],
     ["config", "control", "kept", "logs", "metrics", "mounts", "ownfiles", "systemd"],
     ["tunables"],
     ["health", "histogram", "model", "servers"],

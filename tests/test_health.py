@@ -56,6 +56,13 @@ def test_a_cache_that_takes_no_more_is_said():
     assert any("takes no more blocks" in text for text in said)
 
 
+def test_a_lower_cache_that_is_away_is_said_with_where_to_look():
+    lower = {"dir": "/nfs/vbofs", "away": True}
+    (found,) = [one for one in ailments(WELL | {"lower_cache": lower}, NOW) if "lower" in one.text]
+    assert (found.grave, found.cure) == (False, "ls -l /nfs/vbofs")
+    assert not any("lower" in text for text in texts(WELL | {"lower_cache": None}))
+
+
 def test_a_sites_cache_that_is_away_is_said():
     sites = [{"url": "http://one", "away": True}, {"url": "http://two", "away": False}]
     assert any(

@@ -326,9 +326,21 @@ def test_a_journal_that_goes_away_costs_lines_and_nothing_else(journal, monkeypa
         log.info("nobody hears")
 
 
-@pytest.mark.parametrize(("form", "identity"), [("json", None), ("text", "1:2")])
-def test_json_or_a_stderr_that_leads_elsewhere_goes_to_stderr(journal, monkeypatch, form, identity):
-    with stderr_to_journal(monkeypatch, identity):
+def test_json_goes_to_the_journal_as_json_and_with_its_priority(journal, monkeypatch, allows_log):
+    allows_log("beware")
+    with stderr_to_journal(monkeypatch):
+        logs.log_to(None, 0, "json", **FIELDS)
+        log.warning("beware")
+    fields = parsed(journal.recv(65536))
+    event = json.loads(fields["MESSAGE"])
+    assert (event["message"], event["level"]) == ("beware", "WARNING")
+    assert fields["PRIORITY"] == b"4"
+    assert fields["VBOFS_MOUNTPOINT"] == b"/mnt/vbo"
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_stderr_that_leads_elsewhere_is_written_to(journal, monkeypatch, form):
+    with stderr_to_journal(monkeypatch, "1:2"):
         logs.log_to(None, 0, form, **FIELDS)
     assert not any(isinstance(h, logs.JournalHandler) for h in logging.getLogger().handlers)
 

@@ -40,6 +40,7 @@ STATE = {
         "demanded": 1,
         "chased": 2,
         "read_ahead": 3,
+        "prefetched": 9,
         "joined": 4,
         "failed": 5,
         "flying": 6,

@@ -181,6 +181,17 @@ async def test_a_place_that_will_not_do_is_refused_before_anything_begins(
     assert (tmp_path / "record.json").read_text() == "a thesis"
 
 
+async def test_in_a_directory_each_record_is_a_new_file(recording, filesystem, path):
+    path.mkdir()
+    for _ in range(2):
+        await recording.start(str(path))
+        await read(filesystem, 0, 10)
+        await recording.stop()
+    records = sorted(path.glob("vbofs-record-*.json"))
+    assert len(records) == 2
+    assert all(written(record).files for record in records)
+
+
 async def test_there_is_one_record_at_a_time(recording, path, tmp_path):
     with pytest.raises(RecordRefused, match="nothing is being recorded"):
         await recording.stop()

@@ -56,6 +56,10 @@ def _network(state: State, now: float) -> Iterator[Ailment]:
     away = [one["url"] for one in state.get("site_caches") or [] if one.get("away")]
     if away:
         yield Ailment(f"passed by, for they do not answer: {', '.join(away)}", False)
+    lower = state.get("lower_cache") or {}
+    if lower.get("away"):
+        text = f"the lower cache {lower['dir']} is passed by, for it cannot be read or hangs"
+        yield Ailment(text, False, f"ls -l {lower['dir']}")
 
 
 def _cache(state: State) -> Iterator[Ailment]:

@@ -42,24 +42,25 @@ def log_to(path: Path | None, verbose: int, form: str = "text", **fields: str) -
     *verbose*: 1 says every repeat, 2 every event.  *fields* go with each event, where there are
     fields.
     """
-    target = _file(path) if path else _stderr(form, fields)
-    if not isinstance(target, JournalHandler):
-        target.setFormatter(JsonFormatter(fields) if form == "json" else TextFormatter())
+    target = _file(path) if path else _journal(fields) or logging.StreamHandler()
+    target.setFormatter(_formatter(target, form, fields))
     if not verbose:
         target.addFilter(Repeats(target.handle))
     logging.basicConfig(level=logging.WARNING, handlers=[target], force=True)
     logging.getLogger("vbofs").setLevel(logging.DEBUG if verbose > 1 else logging.INFO)
 
 
+def _formatter(target: logging.Handler, form: str, fields: dict[str, str]) -> logging.Formatter:
+    if form == "json":
+        return JsonFormatter(fields)
+    # In the journal everything but the message has a field of its own.
+    return logging.Formatter() if isinstance(target, JournalHandler) else TextFormatter()
+
+
 def _file(path: Path) -> logging.Handler:
     return logging.handlers.RotatingFileHandler(
         path, maxBytes=LOG_SIZE, backupCount=1, encoding="utf-8", errors="backslashreplace"
     )
-
-
-def _stderr(form: str, fields: dict[str, str]) -> logging.Handler:
-    # Who asks for JSON gets JSON, wherever stderr leads.
-    return (_journal(fields) if form == "text" else None) or logging.StreamHandler()
 
 
 class TextFormatter(logging.Formatter):
@@ -123,7 +124,10 @@ def _identity(descriptor: int) -> str:
 
 
 class JournalHandler(logging.Handler):
-    """Sends events with fields: ``journalctl VBOFS_MOUNTPOINT=/mnt/vbo PRIORITY=4``."""
+    """Sends events with fields: ``journalctl VBOFS_MOUNTPOINT=/mnt/vbo PRIORITY=4``.
+
+    Who asks for JSON gets JSON for a message, and the fields besides.
+    """
 
     def __init__(self, transport: Any, fields: dict[str, str]) -> None:
         super().__init__()
@@ -131,11 +135,8 @@ class JournalHandler(logging.Handler):
         self._fields = {f"VBOFS_{name.upper()}": value for name, value in fields.items()}
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
-        if record.exc_info:
-            message += "\n" + logging.Formatter().formatException(record.exc_info)
         fields = {
-            "MESSAGE": message,
+            "MESSAGE": self.format(record),
             "PRIORITY": str(_PRIORITY.get(record.levelno, 6)),
             "SYSLOG_IDENTIFIER": "vbofs",
             "LOGGER": record.name,

@@ -139,6 +139,19 @@ TABLE = (
            _sites("received"), "cache"),
     Metric("vbofs_site_cache_failed_requests", "counter", "Requests that it failed.",
            _sites("failed"), "cache"),
+    Metric("vbofs_site_cache_mismatched_files", "counter", "Files that were not as published though"
+           " it gave bytes of them.", _sites("mismatched"), "cache"),
+    # --- the lower cache, where there is one
+    Metric("vbofs_lower_cache_up", "gauge", "1 if the lower cache is read, 0 while it is passed"
+           " by.", _truth("lower_cache.away", when=False)),
+    Metric("vbofs_lower_cache_read_blocks", "counter", "Blocks that were read out of it.",
+           _one("lower_cache.blocks")),
+    Metric("vbofs_lower_cache_read_bytes", "counter", "Bytes of those.",
+           _one("lower_cache.bytes")),
+    Metric("vbofs_lower_cache_damaged_reads", "counter", "Reads of it that met a block that was not"
+           " what was written.", _one("lower_cache.damaged")),
+    Metric("vbofs_lower_cache_failed_reads", "counter", "Reads of it that ended with an error, or"
+           " took too long.", _one("lower_cache.failed")),
     # --- what was published
     Metric("vbofs_verified_files", "counter", "Whole files that matched their release's hash.",
            _one("verifier.verified")),

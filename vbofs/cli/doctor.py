@@ -14,10 +14,14 @@ import click
 from ..config import load
 from ..errors import ProblemsFound, SettingsInvalid
 from .options import dataset_options, settings_of
+from .selection import adopted, origin_of
 from .words import counted
 
 if TYPE_CHECKING:
     from ..doctor import Finding, Patient
+
+#: Options that say which mount is meant, and nothing of how it is made.
+_WHICH_MOUNT = ("mountpoint", "config_file")
 
 STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
 
@@ -37,7 +41,8 @@ def command(bundle: Path | None, as_json: bool, **options: Any) -> None:
     """What keeps vbofs from working here, and the command that mends it.
 
     Looks at the machine, at what is mounted, at the cache and at the way to the bucket, with the
-    settings of vbofs mount MOUNTPOINT, and changes nothing.  Ends with 71 if it finds a problem.
+    settings of vbofs mount MOUNTPOINT or, if that is mounted, of its daemon; and changes nothing.
+    Ends with 71 if it finds a problem.
     """
     patient = _patient(options)
     from ..doctor import examine
@@ -59,13 +64,19 @@ def command(bundle: Path | None, as_json: bool, **options: Any) -> None:
 
 
 def _patient(options: dict[str, Any]) -> Patient:
-    """With the user's settings or, where those are wrong, with the defaults."""
+    """With the user's settings or, where those are wrong, with the defaults; of a mount that
+    answers with those of its daemon, unless the command line says others."""
     from ..doctor import Patient
 
+    named = [value for name, value in options.items() if name not in _WHICH_MOUNT]
     try:
-        return Patient(settings_of(options))
+        settings = settings_of(options)
     except SettingsInvalid as error:
         return Patient(load({}, environ={}, file=Path(os.devnull)), str(error))
+    if any(value is not None for value in named):
+        return Patient(settings)
+    origin = origin_of(settings.mountpoint)
+    return Patient(adopted(settings, origin), lives=True) if origin else Patient(settings)
 
 
 def _shown(findings: Iterable[Finding], *, quiet: bool) -> Iterator[Finding]:

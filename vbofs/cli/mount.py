@@ -20,7 +20,9 @@ from .options import dataset_options, settings_of
 @click.option("--foreground", is_flag=True, help="Stay, and log to the terminal or the journal.")
 @click.option("--allow-other", is_flag=True, default=None, help="Let other users read the mount.")
 @click.option("--log-file", metavar="FILE", help="Where the daemon logs.  [~/.local/state/vbofs]")
-@click.option("--record", metavar="FILE", help="Record what is read, in this new file.")
+@click.option(
+    "--record", metavar="FILE", help="Record what is read, in this new file or directory."
+)
 @click.option("--log-format", metavar="text|json", help="One line of text per event, or of JSON.")
 @click.option("--metrics-port", metavar="PORT", help="Answer Prometheus on this port of loopback.")
 @click.option("--metrics-address", metavar="IP", help="Where else than on loopback.  [127.0.0.1]")

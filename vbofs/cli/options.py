@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from .. import behalf
 from ..config import PRESETS, Settings, load
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -50,11 +51,14 @@ def settings_of(options: dict[str, Any]) -> Settings:
 
 def settings_at(mountpoint: str | None, options: dict[str, Any]) -> Settings:
     """The settings of the mount at *mountpoint*; without one those of *options*, and where these
-    name no dataset those of the mount that there is."""
+    name no dataset those of the mount that there is.  Root goes on as the owner of their cache."""
     from ..api import place
 
     settings = settings_of(dict(options))
-    if mountpoint is not None:
-        return place.at(mountpoint, settings)
     named = any(options.get(name) is not None for name in (*place.STATED, "config_file"))
-    return settings if named else place.usual(settings) or settings
+    if mountpoint is not None:
+        settings = place.at(mountpoint, settings)
+    elif not named:
+        settings = place.usual(settings) or settings
+    click.get_current_context().with_resource(behalf.owner_of(settings.cache_dir))
+    return settings

@@ -33,7 +33,7 @@ def command() -> None:
     "file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The record, a new file.  [vbofs-record-<date>T<time>Z.json, here]",
+    help="A new file, or a directory.  [vbofs-record-<date>T<time>Z.json, here]",
 )
 def start(mountpoint: str | None, file: Path | None) -> None:
     """Record what is read through MOUNTPOINT (default ~/vbo) from now on, by whomever."""
@@ -41,9 +41,9 @@ def start(mountpoint: str | None, file: Path | None) -> None:
     where = _mountpoint(mountpoint)
     # The directory is looked up here: in the daemon it might be one of its own mount's.
     whole = Path(os.path.realpath(path.expanduser().parent), path.name)
-    _ask(where, "record_start", file=os.fsdecode(whole))
+    begun = _ask(where, "record_start", file=os.fsdecode(whole))["file"]
     click.echo(
-        f"What is read through {where} is recorded in {whole}; end it with: vbofs record stop"
+        f"What is read through {where} is recorded in {begun}; end it with: vbofs record stop"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .. import control, mounts
+from .. import behalf, control, mounts
 from ..config import Settings
 from ..errors import NotMounted, VbofsError
 from .options import dataset_options, settings_of
@@ -24,6 +24,7 @@ def command(refresh: bool, as_json: bool, **options: Any) -> None:
 
     settings = settings_of(options)
     mounted = _mounted(settings, refresh=refresh)
+    click.get_current_context().with_resource(behalf.owner_of(settings.cache_dir))
     rows = trio.run(_rows, settings, mounted)
     if as_json:
         click.echo(json.dumps(rows, indent=2))

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 import msgspec
 
-from .. import control, mounts
+from .. import behalf, control, mounts
 from ..catalog.query import Query
 from ..config import Settings
 from ..errors import NotInDataset, SettingsInvalid, VbofsError
@@ -99,7 +99,10 @@ def place_of(path: str) -> Place:
 
 
 def _settings(options: dict[str, Any], places: Iterable[Place]) -> Settings:
-    """Those of the mount that a path lies on, else those of the options."""
+    """Those of the mount that a path lies on, else those of the options.
+
+    Root goes on as the owner of their cache.
+    """
     settings = settings_of(options)
     found: dict[Path, Settings] = {}
     for place in places:
@@ -108,7 +111,9 @@ def _settings(options: dict[str, Any], places: Iterable[Place]) -> Settings:
             found[place.mountpoint] = adopted(settings, origin) if origin else settings
     if len({_where(one) for one in found.values()}) > 1:
         raise SettingsInvalid("the paths are on mounts of different datasets or caches")
-    return next(iter(found.values()), settings)
+    meant = next(iter(found.values()), settings)
+    click.get_current_context().with_resource(behalf.owner_of(meant.cache_dir))
+    return meant
 
 
 def origin_of(mountpoint: Path) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -31,6 +31,8 @@ from ..dataset.places import Place, Places
 from ..errors import RecordRefused, RemoteError, UnknownRelease
 from ..filesystem import Filesystem
 from ..model import Blob, Extent
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +83,10 @@ class Recording:
         }
 
     async def start(self, file: str) -> dict[str, Any]:
-        """Record from now on, in the new *file*, an absolute path.  RecordRefused."""
+        """Record from now on, in the new *file*, an absolute path.  RecordRefused.
+
+        If that is a directory, in a new file there: a daemon that is started again goes on so.
+        """
         path = Path(file)
         async with self._changing:
             if self._filesystem.recorded is not None:
@@ -89,7 +94,7 @@ class Recording:
             if not path.is_absolute() or path.is_relative_to(self._settings.mountpoint):
                 raise RecordRefused(f"{path} lies in the mount; name a file outside of it")
             self._began = datetime.now(UTC)
-            await _in_thread(path, _make, path, encode(await self._record([])))
+            path = await _in_thread(path, _make, path, self._began, encode(await self._record([])))
             self._path = path
             self._filesystem.recorded = Reads()
             with trio.move_on_after(FORGET_PATIENCE):
@@ -178,19 +183,23 @@ async def _nobody_keeps_anything(inodes: Iterable[int]) -> None:
     """Without a kernel."""
 
 
-async def _in_thread(path: Path, work: Callable[..., None], *args: Any) -> None:
+async def _in_thread(path: Path, work: Callable[..., T], *args: Any) -> T:
     """Do it where a slow disk, or this very mount, holds nobody up.  RecordRefused."""
     try:
-        await trio.to_thread.run_sync(work, *args, abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(work, *args, abandon_on_cancel=True)
     except FileExistsError as error:
         raise RecordRefused(f"{path} is there already; name a new file") from error
     except OSError as error:
         raise RecordRefused(f"the record {path} cannot be written: {error.strerror}") from error
 
 
-def _make(path: Path, content: bytes) -> None:
+def _make(path: Path, began: datetime, content: bytes) -> Path:
+    """The new file: *path*, or one that is named after the time if that is a directory."""
+    if path.is_dir():
+        path /= f"vbofs-record-{began:%Y%m%dT%H%M%S.%fZ}.json"
     with path.open("xb") as file:
         file.write(content)
+    return path
 
 
 def _replace(path: Path, record: Record) -> None:

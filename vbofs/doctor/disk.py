@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -9,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import mounts
+from .. import behalf, mounts
 from ..blocks.store import FREE_SHARE, open_store
 from ..daemon.background import default_log
 from .finding import Patient, Said, ok, problem, warning
@@ -25,6 +26,9 @@ SLOW = 50 * 1000**2
 
 def log(patient: Patient) -> Iterator[Said]:
     """Whether the daemon could write its log."""
+    if patient.lives:
+        yield ok("the daemon has it open")
+        return
     path = patient.settings.log_file or default_log(patient.settings.mountpoint)
     folder = _nearest(path.parent)
     if not os.access(path if path.exists() else folder, os.W_OK):
@@ -37,7 +41,9 @@ def cache(patient: Patient) -> Iterator[Said]:
     """Whether the cache directory is, or can be made, one that this user can trust."""
     folder = patient.settings.cache_dir
     if (folder / "format").exists():
-        open_store(folder, patient.settings.cache_size)
+        # A cache of the service's user is right for the service; root may look at it.
+        with behalf.owner_of(folder) if patient.lives else contextlib.nullcontext():
+            open_store(folder, patient.settings.cache_size)
         yield ok(str(folder))
     elif folder.exists() and not folder.is_dir():
         yield problem(f"{folder} is not a directory", "use another --cache-dir")

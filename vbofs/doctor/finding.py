@@ -32,11 +32,12 @@ class Patient:
     """The machine, seen with *settings*; *flaw* says why those of the user could not be used.
 
     *cut_off* is said by the first check that finds no way to the bucket, so that one broken thing
-    is one problem and not five.
+    is one problem and not five.  *lives*: the settings are those of a daemon that answers.
     """
 
     settings: Settings
     flaw: str = ""
+    lives: bool = False
     cut_off: bool = False
 
 
