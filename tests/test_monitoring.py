@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from vbofs import control, metrics
+from vbofs.daemon.ahead import Ahead
+from vbofs.daemon.recording import Recording
+from vbofs.daemon.tower import Tower
 
 ROOT = Path(__file__).parent.parent
 MONITORING = ROOT / "docs" / "monitoring"
@@ -130,8 +133,33 @@ def test_every_line_of_the_log_that_is_explained_is_one_that_is_logged():
             assert piece in everything, piece
 
 
+def warnings_of(path):
+    """The texts that a file logs as a warning or an error."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func) in ("log.warning", "log.error", "log.critical")
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            yield node.args[0].value
+
+
+def test_every_warning_and_error_is_explained():
+    pieces = [
+        piece.strip()
+        for row in section("The log")
+        for piece in re.split("…|`", row[0])
+        if len(piece.strip()) > 5
+    ]
+    logged = {text for path in (ROOT / "vbofs").rglob("*.py") for text in warnings_of(path)}
+    # What is only an error's own text is in docs/exit-status.md.
+    said = {text for text in logged if len(re.sub("%[a-z]", "", text)) > 8}
+    assert len(said) > 15
+    assert [text for text in said if not any(piece in text for piece in pieces)] == []
+
+
 def test_the_protocol_of_the_control_socket_is_written_down():
-    text = OPERATIONS.read_text()
-    assert f'{{"vbofs": {control.PROTOCOL}, ' in text
-    for verb in ("status", "refresh"):
-        assert f"| `{verb}`" in text
+    assert f'{{"vbofs": {control.PROTOCOL}, ' in OPERATIONS.read_text()
+    tower, ahead, recording = (object.__new__(kind) for kind in (Tower, Ahead, Recording))
+    tower.ahead, tower.recording = ahead, recording
+    assert [row[0] for row in section("The control socket")] == list(tower.verbs())

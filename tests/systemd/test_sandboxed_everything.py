@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
+import urllib.request
 
 import pytest
 
@@ -13,50 +16,53 @@ PATH = f"/mnt/one/v1.0.0/{FILE}"
 EVERYTHING = {
     "site_cache": "http://127.0.0.1:9;DIRECT",
     "lower_cache": "/srv/lower",
-    "metrics_port": "9464",
     "metrics_file": "/var/lib/vbofs-test/vbofs-one.prom",
     "record": "/var/lib/vbofs-test",
     "log_format": "json",
 }
-ASK = (
-    "import urllib.request;"
-    "print(urllib.request.urlopen('http://127.0.0.1:9464/metrics').read().decode())"
-)
 
 
 @pytest.fixture
-def full(machine):
+def port():
+    """One that is free: the machine has the network of this one."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
+
+
+@pytest.fixture
+def full(machine, port):
     """A service with everything on, and a second one that fills its lower cache."""
     machine.sh("install -d -o vbofs -g vbofs /var/lib/vbofs-test /srv/lower")
     machine.settings("fill", cache_dir="/srv/lower")
     machine.override("vbofs@fill.service", "[Service]", "UMask=0022")
     machine.sh(f"systemctl start vbofs@fill; cat /mnt/fill/v1.0.0/{FILE} >/dev/null")
-    machine.settings("one", cache_dir="/var/cache/vbofs/one", **EVERYTHING)
+    more = {"cache_dir": "/var/cache/vbofs/one", "metrics_port": str(port)}
+    machine.settings("one", **more, **EVERYTHING)
     machine.sh("systemctl start vbofs@one")
     yield machine
     machine.sh("rm -rf /var/lib/vbofs-test /srv/lower")
 
 
 def state(machine):
-    (found,) = json.loads(machine.sh("vbofs status --json /mnt/one"))
-    return found
+    return json.loads(machine.sh("vbofs status --json /mnt/one"))
 
 
 def records(machine):
     return machine.sh("ls /var/lib/vbofs-test").split()
 
 
-def test_the_wall_lets_everything_through_that_the_settings_ask_for(full, s3):
+def test_the_wall_lets_everything_through_that_the_settings_ask_for(full, s3, port):
     before = len(s3.requests)
     assert full.count(PATH) == SIZE
     assert [r for r in s3.requests[before:] if r.operation == "GET"] == []
     assert state(full)["lower_cache"]["bytes"] == SIZE
     assert state(full)["record"]["bytes"] == SIZE
-    asked = full.sh(f'python3 -c "{ASK}"')
-    line = 'vbofs_lower_cache_read_bytes_total{dataset="visual-behavior-ophys",mount="/mnt/one"}'
-    assert f"{line} {SIZE:.1e}".replace("e+0", "e+0") in asked
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        asked = answer.read().decode()
+    (number,) = re.findall(r"\nvbofs_lower_cache_read_bytes_total{.*} (.*)", asked)
+    assert float(number) == SIZE
     eventually(lambda: "vbofs_up{" in full.sh("cat /var/lib/vbofs-test/vbofs-one.prom"))
-    assert "other users" not in full.journal()
 
 
 def test_it_comes_back_with_everything_and_begins_a_new_record(full):

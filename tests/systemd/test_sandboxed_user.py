@@ -35,7 +35,7 @@ def as_lab(machine, script):
 
 def test_one_persons_mount_starts_comes_back_and_stops(lab):
     as_lab(lab, "systemctl --user start vbofs")
-    assert as_lab(lab, f"wc -c <{PATH}") == str(SIZE)
+    assert as_lab(lab, f"cat {PATH} | wc -c") == str(SIZE)
     assert lab.run("ls", "/home/lab/vbo").status != 0, "nobody else may look, root neither"
     pid = int(as_lab(lab, "systemctl --user show --value -p MainPID vbofs"))
     lab.sh(f"kill -9 {pid}")
@@ -46,7 +46,7 @@ def test_one_persons_mount_starts_comes_back_and_stops(lab):
         return "active" in state and {str(pid), "0"}.isdisjoint(state)
 
     eventually(is_back, 20)
-    assert as_lab(lab, f"wc -c <{PATH}") == str(SIZE)
+    assert as_lab(lab, f"cat {PATH} | wc -c") == str(SIZE)
     as_lab(lab, "systemctl --user reload vbofs")
     as_lab(lab, "systemctl --user stop vbofs")
     assert lab.sh("grep -c fuse.vbofs /proc/self/mountinfo || true") == "0"
