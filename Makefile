@@ -107,7 +107,10 @@ $(VENV)/.test: pyproject.toml .ci/tests.lock | $(VENV)/bin/python packages
 install: packages
 	$(PYTHON) -m venv $(HOME_OF_VBOFS)
 	$(HOME_OF_VBOFS)/bin/python -m pip --disable-pip-version-check -q install $(LOCKED) .ci/requirements.lock
-	$(HOME_OF_VBOFS)/bin/python -m pip --disable-pip-version-check -q install --no-deps .
+	@# From a copy: building leaves its traces in a checkout, and under sudo they would be root's.
+	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT \
+		&& cp -r pyproject.toml README.md LICENSE vbofs systemd "$$copy" \
+		&& $(HOME_OF_VBOFS)/bin/python -m pip --disable-pip-version-check -q install --no-deps "$$copy"
 	@$(HOME_OF_VBOFS)/bin/vbofs install --prefix $(PREFIX)
 
 uninstall:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from pathlib import Path
 
 import click
 import platformdirs
 
-from .. import mounts
+from .. import control, mounts
 from ..errors import InstallFailed
 from .install import Piece, Place, attempt, pieces, place_of, place_options, reload_units
 
+#: Directories of a prefix that are there with nothing in them, too.
+EVERYONES = ("bin", "sbin", "lib", "share", "share/man", "share/doc")
 SETTINGS, CACHE = Path("/etc/vbofs"), Path("/var/cache/vbofs")
 
 
@@ -51,16 +54,18 @@ def _is_anothers(path: Path, piece: Piece) -> bool:
 
 
 def _remove(path: Path, place: Place) -> None:
-    """Remove a file, and the directories that it leaves empty and that are ours by their name."""
+    """Remove a file, and the directories that it leaves empty, but those that every prefix has."""
     try:
         path.unlink(missing_ok=True)
-        for folder in path.parents:
-            if folder.name != "vbofs" or not folder.is_relative_to(place.root):
-                break
-            with contextlib.suppress(OSError):  # Not empty.
-                folder.rmdir()
     except OSError as error:
         raise InstallFailed(f"{path} cannot be removed: {error.strerror}") from error
+    prefix = place.on_disk(place.prefix)
+    everyones = {prefix / name for name in EVERYONES}
+    for folder in path.parents:
+        if folder in everyones or prefix not in folder.parents:
+            break
+        with contextlib.suppress(OSError):  # Not empty, or gone.
+            folder.rmdir()
 
 
 def _settle(place: Place) -> None:
@@ -70,6 +75,8 @@ def _settle(place: Place) -> None:
         for folder in (SETTINGS, Path("/var/log/vbofs")):
             with contextlib.suppress(OSError):
                 folder.rmdir()  # Only if nobody has written anything there.
+        if not left:
+            shutil.rmtree(control.SYSTEM_RUNTIME_DIR, ignore_errors=True)
         kept = [folder for folder in (CACHE, SETTINGS) if folder.exists()]
     else:
         kept = [platformdirs.user_cache_path("vbofs")]
