@@ -35,7 +35,8 @@ def disk(monkeypatch):
         disk.error = error
 
     disk.error, disk.says = None, says
-    monkeypatch.setattr("vbofs.blocks.blobfile.write_all", written)
+    for room in ("blobfile", "blobmap"):
+        monkeypatch.setattr(f"vbofs.blocks.{room}.write_all", written)
     return disk
 
 
@@ -104,7 +105,8 @@ def test_a_quota_that_the_disk_does_not_show_evicts_a_tenth_at_a_time(
         scans.append(folder)
         return space.disk_usage(folder)
 
-    monkeypatch.setattr("vbofs.blocks.blobfile.write_all", within_quota)
+    for room in ("blobfile", "blobmap"):
+        monkeypatch.setattr(f"vbofs.blocks.{room}.write_all", within_quota)
     monkeypatch.setattr("vbofs.blocks.store.disk_usage", scanned)
     blobs = [blob_of(name, 16) for name in "abcdefghij"]
     done = sum(fill(store, blob) for blob in blobs)
