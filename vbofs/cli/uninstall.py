@@ -14,7 +14,7 @@ from ..errors import InstallFailed
 from .install import Piece, Place, attempt, pieces, place_of, place_options, reload_units
 
 #: Directories of a prefix that are there with nothing in them, too.
-EVERYONES = ("bin", "sbin", "lib", "share", "share/man", "share/doc")
+EVERYONES = ("bin", "sbin", "lib", "share", "share/man")
 SETTINGS, CACHE = Path("/etc/vbofs"), Path("/var/cache/vbofs")
 
 
