@@ -52,7 +52,16 @@ def fuse_device(tmp_path, monkeypatch):
     device = tmp_path / "fuse"
     device.write_text("")
     monkeypatch.setattr(mounts, "FUSE_DEVICE", device)
+    monkeypatch.setattr(mounts, "is_channel", lambda descriptor: True)
     return device
+
+
+@pytest.mark.parametrize("name", ["/dev/null", "file"])
+def test_what_opens_and_is_no_fuse_device_is_said(name, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(mounts, "FUSE_DEVICE", tmp_path / name)
+    with pytest.raises(FuseUnavailable, match="is not FUSE's device; put it right with: rm"):
+        mounts.check_device()
 
 
 # --- reading the kernel's list

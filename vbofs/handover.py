@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from .errors import ChannelInvalid, DaemonSilent, MountFailed, MountpointDenied,
 
 # linux/mount.h
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME = 1, 2, 4, 8, 1024
-FUSE_MAJOR_MINOR = 10, 229
 
 
 def attach(
@@ -58,11 +56,10 @@ def _mount(source: str, mountpoint: Path, options: str, flags: int) -> None:
 def check_channel(channel: int) -> None:
     """ChannelInvalid unless *channel* is an open /dev/fuse.  No program started later gets it."""
     try:
-        facts = os.fstat(channel)
+        is_channel = mounts.is_channel(channel)
     except OSError as error:
         raise ChannelInvalid(f"--fuse-fd: {channel} is no open descriptor") from error
-    device = os.major(facts.st_rdev), os.minor(facts.st_rdev)
-    if not stat.S_ISCHR(facts.st_mode) or device != FUSE_MAJOR_MINOR:
+    if not is_channel:
         raise ChannelInvalid(f"--fuse-fd: descriptor {channel} is not {mounts.FUSE_DEVICE}")
     os.set_inheritable(channel, False)
 

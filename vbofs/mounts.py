@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import subprocess
 import threading
 from pathlib import Path
@@ -34,6 +35,7 @@ FSTYPE = "fuse.vbofs"
 #: Seconds in which a stat(2) of a living mount comes back, even on a busy machine.
 PATIENCE = 10.0
 FUSE_DEVICE = Path("/dev/fuse")
+FUSE_MAJOR_MINOR = 10, 229
 FUSE_CONF = Path("/etc/fuse.conf")
 
 
@@ -175,7 +177,7 @@ def _check_fuse(allow_other: bool) -> None:
 def check_device() -> None:
     """FuseUnavailable unless this user may open /dev/fuse."""
     try:
-        os.close(os.open(FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC))
+        channel = os.open(FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise FuseUnavailable(
             f"{FUSE_DEVICE} is missing: load the module (modprobe fuse), or pass the device to the"
@@ -183,6 +185,22 @@ def check_device() -> None:
         ) from error
     except OSError as error:
         raise FuseUnavailable(f"{FUSE_DEVICE} cannot be opened: {error.strerror}") from error
+    try:
+        is_fuse = is_channel(channel)
+    finally:
+        os.close(channel)
+    if not is_fuse:
+        raise FuseUnavailable(
+            f"{FUSE_DEVICE} is not FUSE's device; put it right with: rm {FUSE_DEVICE};"
+            f" mknod -m 666 {FUSE_DEVICE} c 10 229"
+        )
+
+
+def is_channel(descriptor: int) -> bool:
+    """Whether it is an open /dev/fuse, by whatever name.  OSError if it is not open."""
+    facts = os.fstat(descriptor)
+    device = os.major(facts.st_rdev), os.minor(facts.st_rdev)
+    return stat.S_ISCHR(facts.st_mode) and device == FUSE_MAJOR_MINOR
 
 
 def others_allowed() -> bool:
