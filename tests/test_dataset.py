@@ -7,6 +7,7 @@ import trio
 
 from tests.conftest import PROJECT
 from tests.model.remote import ScriptedStore
+from vbofs.dataset import manifests as manifests_module
 from vbofs.dataset.facts import together
 from vbofs.errors import (
     AccessDenied,
