@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 
 import hypothesis
 import pytest
 
 from tests.checklogs import allows_log, expects_log, log_check
 from tests.model.remote import ScriptedStore
+from tests.s3 import ProgrammableS3
 from vbofs import config
 from vbofs.blocks.fetcher import Fetcher
 from vbofs.blocks.reader import BlobReader
@@ -213,3 +215,44 @@ def open_filesystem(open_dataset, store, fetcher, nursery):
         return Filesystem(await open_dataset(**words), store, fetcher, nursery)
 
     return make
+
+
+# --- servers
+
+
+@pytest.fixture
+def s3():
+    """A programmable server with nothing in it."""
+    with ProgrammableS3() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory):
+    """The truth: every file of every release, on local disk."""
+    from vbofs.demo import build
+
+    return build(tmp_path_factory.mktemp("sample"), small=True)
+
+
+@pytest.fixture(scope="session")
+def sample_url(sample, tmp_path_factory):
+    """moto's server with the sample in it."""
+    from vbofs.demo import DemoServer, publish
+
+    server = DemoServer(tmp_path_factory.mktemp("server"))
+    try:
+        url = server.start()
+        publish(sample, url)
+        yield url
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def port():
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number: int = probe.getsockname()[1]
+    return number

@@ -18,11 +18,6 @@ from vbofs.demo.sample import MARKER, _known
 SMALLEST, LARGEST = 5_000_000, 60_000_000  # bytes
 
 
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("sample"), small=True)
-
-
 def rows(release, name):
     with release.paths[f"project_metadata/{name}.csv"].open(newline="") as file:
         return list(csv.DictReader(file))

@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from tests.conftest import contents
-from tests.contract.shelves import ProgrammableShelf, settings_for
-from tests.s3 import Fault, ProgrammableS3
+from tests.contract.shelves import programmable_shelf, settings_for
+from tests.s3 import Fault
 from vbofs import errors
 from vbofs.errors import RemoteError, WrongResponse
 from vbofs.model import Blob, Extent, ObjectFacts, ObjectVersion
@@ -25,10 +25,8 @@ GET = "GET"
 @pytest.fixture(scope="module")
 def common():
     """A server and a client of it for all tests: making one takes longer than using it."""
-    with ProgrammableS3() as server:
-        made = ProgrammableShelf(server)
+    with programmable_shelf() as made:
         yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")
