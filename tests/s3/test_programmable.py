@@ -1,4 +1,4 @@
-"""The programmable S3 tells the truth as moto does; test_faults.py and test_lies.py: how it lies."""
+"""The programmable S3 tells the truth as moto does; how it lies is in the files beside this."""
 
 from __future__ import annotations
 
