@@ -16,7 +16,8 @@ import trio
 from ..errors import VbofsError
 from ..model import Blob, Extent
 from .extents import covering, runs, span
-from .fetcher import Fetcher, Priority
+from .fetcher import Fetcher
+from .flights import Priority
 from .hdf5 import Chase
 from .profile import Profile
 from .store import BlockStore
