@@ -22,6 +22,7 @@ from vbofs.blocks.fetcher import Fetcher
 from vbofs.blocks.reader import BlobReader
 from vbofs.blocks.store import open_store
 from vbofs.dataset import Dataset
+from vbofs.demo import build
 from vbofs.filesystem import Filesystem
 from vbofs.remote.memory import MemoryObjectStore
 
@@ -67,6 +68,12 @@ def home(tmp_path_factory, monkeypatch):
     runtime.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     return home
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory):
+    """The small sample, to be read only: every file of every release, on local disk."""
+    return build(tmp_path_factory.mktemp("sample"), small=True)
 
 
 def contents(size: int, seed: object = 0) -> bytes:
@@ -225,28 +232,6 @@ def s3():
     """A programmable server with nothing in it."""
     with ProgrammableS3() as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def sample(tmp_path_factory):
-    """The truth: every file of every release, on local disk."""
-    from vbofs.demo import build
-
-    return build(tmp_path_factory.mktemp("sample"), small=True)
-
-
-@pytest.fixture(scope="session")
-def sample_url(sample, tmp_path_factory):
-    """moto's server with the sample in it."""
-    from vbofs.demo import DemoServer, publish
-
-    server = DemoServer(tmp_path_factory.mktemp("server"))
-    try:
-        url = server.start()
-        publish(sample, url)
-        yield url
-    finally:
-        server.stop()
 
 
 @pytest.fixture

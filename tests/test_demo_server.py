@@ -13,18 +13,29 @@ import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 
-from vbofs.demo import BUCKET, PROJECT, REGION, VERSIONS, publish
+from vbofs.demo import BUCKET, PROJECT, REGION, VERSIONS, DemoServer, publish
 
 BIG = "behavior_ophys_experiments/behavior_ophys_experiment_951980471.nwb"
 
 
 @pytest.fixture(scope="module")
-def client(sample_url):
+def endpoint(sample, tmp_path_factory):
+    server = DemoServer(tmp_path_factory.mktemp("server"))
+    try:
+        url = server.start()
+        publish(sample, url)
+        yield url
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def client(endpoint):
     """Anonymous, as the real bucket is read."""
     config = Config(
         signature_version=UNSIGNED, s3={"addressing_style": "path"}, max_pool_connections=16
     )
-    made = boto3.client("s3", endpoint_url=sample_url, region_name=REGION, config=config)
+    made = boto3.client("s3", endpoint_url=endpoint, region_name=REGION, config=config)
     yield made
     made.close()
 
@@ -107,9 +118,9 @@ def test_the_release_notes_are_at_the_root(client):
     assert all(version in notes for version in VERSIONS)
 
 
-def test_publishing_again_changes_nothing(sample, client, sample_url):
+def test_publishing_again_changes_nothing(sample, client, endpoint):
     before = versions(client)["Versions"]
-    publish(sample, sample_url)
+    publish(sample, endpoint)
     assert versions(client)["Versions"] == before
 
 
@@ -202,8 +213,8 @@ def test_sixteen_readers_at_once_all_get_their_bytes(sample, client):
         assert all(readers.map(read, range(400)))
 
 
-def test_a_connection_serves_many_requests(sample_url):
-    connection = http.client.HTTPConnection(urlsplit(sample_url).netloc, timeout=10)
+def test_a_connection_serves_many_requests(endpoint):
+    connection = http.client.HTTPConnection(urlsplit(endpoint).netloc, timeout=10)
     ports = set()
     for method in ("GET", "HEAD", "GET"):
         connection.request(method, f"/{BUCKET}/{PROJECT}/release_notes.txt")

@@ -18,6 +18,7 @@ import pytest
 from tests.mount.machine import Machine
 from tests.mount.published import Published
 from tests.mount.servicemanager import FILE, SIZE, ServiceManager
+from vbofs.demo import DemoServer, publish
 
 HERE = Path(__file__).parent
 
@@ -38,6 +39,18 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if why_not and HERE in item.path.parents:
             item.add_marker(pytest.mark.skip(reason=why_not))
+
+
+@pytest.fixture(scope="session")
+def sample_url(sample, tmp_path_factory):
+    """moto's server with the sample in it."""
+    server = DemoServer(tmp_path_factory.mktemp("server"))
+    try:
+        url = server.start()
+        publish(sample, url)
+        yield url
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")
