@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from .. import behalf
-from ..config import PRESETS, Settings, load
+from ..config import Settings, load
+from ..presets import PRESETS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
