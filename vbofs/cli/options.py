@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
-from ..config import PRESETS, Settings, load
+from ..config import FILE_VARIABLE, PRESETS, Settings, load
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: Settings that say which dataset is meant, and where it is kept.
+NAMING = ("dataset", "bucket", "project", "region", "endpoint_url", "profile", "cache_dir")
 
 _DATASET = [
     click.option("--dataset", metavar="NAME", help=f"A known dataset: {', '.join(PRESETS)}."),
@@ -49,12 +54,25 @@ def settings_of(options: dict[str, Any]) -> Settings:
 
 
 def settings_at(mountpoint: str | None, options: dict[str, Any]) -> Settings:
-    """The settings of the mount at *mountpoint*; without one those of *options*, and where these
-    name no dataset those of the mount that there is."""
+    """The settings of the mount at *mountpoint*; without one those of *options*, and where neither
+    these nor variables nor the file name a dataset or a cache, those of the mount that there is.
+
+    ``--offline`` names nothing, and holds whatever the mount does.
+    """
     from ..api import place
 
+    explicit = options.get("config_file") is not None
     settings = settings_of(dict(options))
     if mountpoint is not None:
-        return place.at(mountpoint, settings)
-    named = any(options.get(name) is not None for name in (*place.STATED, "config_file"))
-    return settings if named else place.usual(settings) or settings
+        found: Settings | None = place.at(mountpoint, settings)
+    else:
+        found = None if explicit or _names_any(settings) else place.usual(settings)
+    if found is None:
+        return settings
+    return msgspec.structs.replace(found, offline=found.offline or settings.offline)
+
+
+def _names_any(settings: Settings) -> bool:
+    """Whether *settings* are of a dataset or a cache other than the usual."""
+    usual = load({}, environ={FILE_VARIABLE: os.devnull})
+    return any(getattr(settings, name) != getattr(usual, name) for name in NAMING)

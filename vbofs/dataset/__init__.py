@@ -329,7 +329,9 @@ class Dataset:
         for document in self.listing.manifests:
             if document.release == release and not document.flaw:
                 return document
-        raise UnknownRelease(f"release {release} of {self._settings.dataset} has been withdrawn")
+        raise UnknownRelease(
+            f"no release {release} of {self._settings.dataset} is published, or no longer"
+        )
 
     async def manifest_bytes(self, release: str) -> bytes:
         """The manifest of *release*, byte for byte."""
