@@ -317,7 +317,7 @@ def test_with_paths_or_a_release_only_what_was_recorded_of_them_is_fetched(here,
     assert outcome.status == 0, outcome
     assert published.ranges(ONE)  # Both releases pin it, so it is of this one too.
     here.run("evict", "--all")
-    published.s3.requests.clear()
+    published.s3.clear_log()
     outcome = here.run("prefetch", f"v1.1.0/{TWO}", "--from-record", str(path))
     assert outcome.status == 0, outcome
     assert "2 files: " in outcome.err  # And the table.
