@@ -58,3 +58,23 @@ def test_an_unset_variable_in_a_script_evicts_nothing(machine, mounted):
     outcome = machine.run("evict", str(mounted.path), "--where", "")
     assert outcome.status == errors.QueryInvalid.exit_status
     assert "1 file evicted" in machine.run("evict", str(mounted.path)).out
+
+
+def test_a_path_on_a_mount_that_cannot_be_asked_means_no_other_dataset(machine, mounted, s3):
+    (mounted / f"v1.0.0/{ONE}").read_bytes()
+    machine.expect("killed")
+    mounted.kill()
+    path = str(mounted / "v1.0.0")
+    for verb in ("prefetch", "evict", "verify", "cache", "urls"):
+        outcome = machine.run(verb, path)
+        assert outcome.status == errors.NotMounted.exit_status, outcome
+        assert outcome.err.startswith(f"vbofs: {mounted.path} is another user's, or its daemon is")
+        assert outcome.err.count("\n") == 1
+    words = ("--endpoint-url", s3.url, "--cache-dir", str(machine.root / "scratch"))
+    assert "1 file evicted" in machine.run("evict", path, *words).out
+
+
+def test_the_usual_dataset_by_its_name_is_not_that_of_the_mount(machine, mounted):
+    outcome = machine.run("find", "--dataset", "visual-behavior-ophys", "--offline")
+    assert outcome.status == errors.NoReleases.exit_status
+    assert str(machine.cache) in outcome.err

@@ -61,18 +61,20 @@ def settings_at(mountpoint: str | None, options: dict[str, Any]) -> Settings:
     """
     from ..api import place
 
-    explicit = options.get("config_file") is not None
     settings = settings_of(dict(options))
     if mountpoint is not None:
         found: Settings | None = place.at(mountpoint, settings)
     else:
-        found = None if explicit or _names_any(settings) else place.usual(settings)
+        found = None if names_dataset(options, settings) else place.usual(settings)
     if found is None:
         return settings
     return msgspec.structs.replace(found, offline=found.offline or settings.offline)
 
 
-def _names_any(settings: Settings) -> bool:
-    """Whether *settings* are of a dataset or a cache other than the usual."""
+def names_dataset(options: dict[str, Any], settings: Settings) -> bool:
+    """Whether *options*, or the variables and the file behind *settings*, say which dataset or
+    cache is meant."""
     usual = load({}, environ={FILE_VARIABLE: os.devnull})
-    return any(getattr(settings, name) != getattr(usual, name) for name in NAMING)
+    return any(options.get(name) is not None for name in (*NAMING, "config_file")) or any(
+        getattr(settings, name) != getattr(usual, name) for name in NAMING
+    )

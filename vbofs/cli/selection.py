@@ -20,8 +20,8 @@ import msgspec
 from .. import control, mounts
 from ..catalog.query import Query
 from ..config import Settings
-from ..errors import NotInDataset, SettingsInvalid, VbofsError
-from .options import dataset_options, settings_at, settings_of
+from ..errors import NotInDataset, NotMounted, SettingsInvalid, VbofsError
+from .options import dataset_options, names_dataset, settings_at, settings_of
 from .query import query_options
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -116,11 +116,17 @@ def _settings(options: dict[str, Any], places: Collection[Place]) -> Settings:
     there is."""
     if all(place.mountpoint is None for place in places):
         return settings_at(None, options)
-    settings = settings_of(options)
+    settings = settings_of(dict(options))
+    named = names_dataset(options, settings)
     found: dict[Path, Settings] = {}
     for place in places:
         if place.mountpoint is not None and place.mountpoint not in found:
             origin = origin_of(place.mountpoint)
+            if origin is None and not named:
+                raise NotMounted(
+                    f"{place.mountpoint} is another user's, or its daemon is dead: say which"
+                    " dataset and cache are meant, with --dataset or --cache-dir"
+                )
             found[place.mountpoint] = adopted(settings, origin) if origin else settings
     if len({_where(one) for one in found.values()}) > 1:
         raise SettingsInvalid("the paths are on mounts of different datasets or caches")
