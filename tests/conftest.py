@@ -9,17 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 
 import hypothesis
 import pytest
 
 from tests.checklogs import allows_log, expects_log, log_check
 from tests.model.remote import ScriptedStore
+from tests.s3 import ProgrammableS3
 from vbofs import config
 from vbofs.blocks.fetcher import Fetcher
 from vbofs.blocks.reader import BlobReader
 from vbofs.blocks.store import open_store
 from vbofs.dataset import Dataset
+from vbofs.demo import build
 from vbofs.filesystem import Filesystem
 from vbofs.remote.memory import MemoryObjectStore
 
@@ -65,6 +68,12 @@ def home(tmp_path_factory, monkeypatch):
     runtime.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     return home
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory):
+    """The small sample, to be read only: every file of every release, on local disk."""
+    return build(tmp_path_factory.mktemp("sample"), small=True)
 
 
 def contents(size: int, seed: object = 0) -> bytes:
@@ -213,3 +222,22 @@ def open_filesystem(open_dataset, store, fetcher, nursery):
         return Filesystem(await open_dataset(**words), store, fetcher, nursery)
 
     return make
+
+
+# --- servers
+
+
+@pytest.fixture
+def s3():
+    """A programmable server with nothing in it."""
+    with ProgrammableS3() as server:
+        yield server
+
+
+@pytest.fixture
+def port():
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number: int = probe.getsockname()[1]
+    return number

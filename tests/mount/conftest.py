@@ -17,8 +17,8 @@ import pytest
 
 from tests.mount.machine import Machine
 from tests.mount.published import Published
-from tests.s3 import ProgrammableS3
-from vbofs.demo import DemoServer, build, publish
+from tests.mount.servicemanager import FILE, SIZE, ServiceManager
+from vbofs.demo import DemoServer, publish
 
 HERE = Path(__file__).parent
 
@@ -39,12 +39,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if why_not and HERE in item.path.parents:
             item.add_marker(pytest.mark.skip(reason=why_not))
-
-
-@pytest.fixture(scope="session")
-def sample(tmp_path_factory):
-    """The truth: every file of every release, on local disk."""
-    return build(tmp_path_factory.mktemp("sample"), small=True)
 
 
 @pytest.fixture(scope="session")
@@ -100,12 +94,6 @@ def shared(machines, sample_url):
 
 
 @pytest.fixture
-def s3():
-    with ProgrammableS3() as server:
-        yield server
-
-
-@pytest.fixture
 def published(s3):
     """An empty dataset on the programmable server."""
     return Published(s3)
@@ -117,3 +105,12 @@ def at_s3(machines, s3):
     made = machines(s3.url)
     yield made
     made.clean()
+
+
+@pytest.fixture
+def manager(at_s3, published):
+    """A service manager of a machine for which a release with one file is published."""
+    published.release("1.0.0", {FILE: SIZE})
+    made = ServiceManager(at_s3.root)
+    yield made
+    made.close()

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from ..config import FILE_VARIABLE, PRESETS, Settings, load
+from ..config import FILE_VARIABLE, Settings, load
+from ..presets import PRESETS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
