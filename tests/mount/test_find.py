@@ -71,6 +71,30 @@ def test_paths_are_paths_in_the_mount_that_can_be_opened(find, shared, words, pa
         assert begins_as_hdf5(path)
 
 
+def test_a_release_on_a_mount_can_be_asked_by_its_path(find, shared):
+    assert find(str(shared / "v1.0.1"), "--mouse", "457841") == find(
+        str(shared.path), "--release", "v1.0.1", "--mouse", "457841"
+    )
+    assert find(str(shared / "latest")) == find(str(shared.path))
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["v1.0.1/by-mouse"], 50, "v1.0.1/by-mouse is not a release; name the mount, "),
+        (["v1.0.1", "--release", "v1.1.0"], 50, "is release 1.0.1, and --release says 1.1.0"),
+        ([".", "--where", " "], 44, "--where: it is empty"),
+        ([".", "--depth", ""], 44, "--depth: it is empty"),
+        ([".", "--release", ""], 44, "--release: it is empty"),
+    ],
+)
+def test_what_find_cannot_mean_is_one_line(shared, words, status, said):
+    outcome = shared.machine.run("find", str(shared / words[0]), *words[1:])
+    assert (outcome.status, outcome.out) == (status, "")
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
 @pytest.mark.parametrize("release", ["v0.1.0", "1.0.1"])
 def test_any_release_can_be_asked(find, shared, sample, release):
     bare = release.removeprefix("v")

@@ -298,14 +298,48 @@ def test_a_record_is_fetched_to_the_byte(here, published):
     (here.root / "record.json").write_bytes(_record(published))
     outcome = here.run("prefetch", "--from-record", str(here.root / "record.json"))
     assert outcome.status == 0, outcome
-    assert "2 files, 1 of them in part" in outcome.err
+    # And the tables of both releases, which views and vbofs find are made of.
+    assert "4 files, 1 of them in part" in outcome.err
     assert sorted(published.ranges(ONE)) == [(0, BLOCK_SIZE), (9 << 20, (9 << 20) + 2 * BLOCK_SIZE)]
     assert_each_byte_once(published, TWO, whole.size)
+    assert cached(here, "v1.1.0")[TABLE] == [[0, len(b"id\n2\n")]]
     document["files"][0]["version_id"] = "another"
     (here.root / "record.json").write_text(json.dumps(document))
     outcome = here.run("prefetch", "--from-record", str(here.root / "record.json"))
     assert outcome.status == errors.NotInDataset.exit_status
     assert "is in no release of this dataset" in outcome.err
+
+
+def test_with_paths_or_a_release_only_what_was_recorded_of_them_is_fetched(here, published):
+    path = here.root / "record.json"
+    path.write_bytes(_record(published))
+    outcome = here.run("prefetch", "v1.1.0/behavior_sessions", "--from-record", str(path))
+    assert outcome.status == 0, outcome
+    assert published.ranges(ONE)  # Both releases pin it, so it is of this one too.
+    here.run("evict", "--all")
+    published.s3.clear_log()
+    outcome = here.run("prefetch", f"v1.1.0/{TWO}", "--from-record", str(path))
+    assert outcome.status == 0, outcome
+    assert "2 files: " in outcome.err  # And the table.
+    assert published.ranges(ONE) == []
+    mounted = here.mount()
+    outcome = here.run("prefetch", str(mounted.path), "--from-record", str(path))
+    assert "4 files, 1 of them in part" in outcome.err  # The root says which mount, no more.
+    outcome = here.run("prefetch", f"v1.0.0/{TABLE}", "--from-record", str(path))
+    assert outcome.status == errors.NotInDataset.exit_status
+    assert "nothing of the record is among the files that are named" in outcome.err
+
+
+def test_what_is_no_record_is_said_before_anybody_is_asked(here, published):
+    path = here.root / "record.json"
+    path.write_text("{")
+    asked = len(published.s3.requests)
+    outcome = here.run("prefetch", "--from-record", str(path))
+    assert outcome.status == errors.RecordInvalid.exit_status
+    assert outcome.err.startswith(f"vbofs: {path}: it is not JSON")
+    assert len(published.s3.requests) == asked
+    outcome = here.run("prefetch", "--only", "dff", "--from-record", str(path))
+    assert outcome.status == errors.SettingsInvalid.exit_status
 
 
 def _record(published):

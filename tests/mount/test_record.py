@@ -159,9 +159,15 @@ def test_an_analysis_that_was_recorded_runs_elsewhere_from_what_its_record_fetch
     try:
         outcome = other.run("prefetch", "--from-record", str(record))
         assert outcome.status == 0, outcome
-        assert other.run("releases").status == 0  # Names and sizes, and no byte of a file.
         there = other.mount("--offline")
         assert analysis(there.path) == result
+        # By the view's name, and from what vbofs find says: their tables came along.
+        (link,) = (there / f"v{RELEASE}/by-mouse/457841").glob(f"*_{EXPERIMENT[-13:]}")
+        with h5py.File(link) as file:
+            assert file[TRACES][:, 0].tobytes() == result
+        ident = EXPERIMENT[-13:-4]
+        found = other.run("find", f"{there.path}/v{RELEASE}", "--experiment-id", ident)
+        assert found == (0, f"{there.path}/v{RELEASE}/{EXPERIMENT}\n", "")
     finally:
         other.clean()
 

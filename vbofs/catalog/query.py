@@ -125,7 +125,7 @@ def checked_names(where: str) -> tuple[str, ...]:
     try:
         nodes = list(ast.walk(ast.parse(text, mode="eval")))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        why = " @ is not allowed" if "@" in text else ""
+        why = " @ is not allowed;" if "@" in text else ""
         raise QueryInvalid(
             f'--where: {text[:200]!r} is no expression;{why} write "imaging_depth < 200'
             " and session_type == 'OPHYS_1_images_A'\""

@@ -129,11 +129,16 @@ def _at(by_path: dict[str, Chosen], place: Place) -> list[Chosen]:
 def _links_in(place: Place) -> list[Place]:
     """What the links in a directory on a mount lead to: a view's, or AllenSDK's.
 
-    NotInDataset if there is no such directory, or it has nothing in it.
+    NotInDataset if there is no such directory, or it has nothing in it, or cannot be read now.
     """
     found = []
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise NotInDataset(f"{error.filename} cannot be read: {error.strerror}") from error
+
     if place.mountpoint is not None:
-        for folder, folders, names in os.walk(place.mountpoint / place.inner):
+        for folder, folders, names in os.walk(place.mountpoint / place.inner, onerror=fail):
             for name in (*folders, *names):
                 real = Path(os.path.realpath(os.path.join(folder, name)))
                 inside = real.is_relative_to(place.mountpoint)

@@ -79,7 +79,7 @@ async def _work(settings: Settings, asked: Asked, target: Path, layout: str) -> 
                 f"another export is writing {error.filename or target}"
             ) from error
         except OSError as error:
-            raise ExportIncomplete(f"{target} cannot be written: {error}") from error
+            raise ExportIncomplete(f"{target} cannot be written: {error.strerror}") from error
     _tell(outcomes, partly, target)
 
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..catalog.query import Query
+from ..errors import SettingsInvalid
 from .options import dataset_options, settings_at
 from .query import query_options
+from .selection import RELEASE, mounted_place
 from .words import counted, shown
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ FEW = 8
 
 
 @click.command()
-@click.argument("mountpoint", required=False)
+@click.argument("mount", metavar="[MOUNT]", required=False)
 @query_options
 @click.option(
     "--table", metavar="NAME", default="", help="Ask the rows of this table, not the files."
@@ -47,7 +49,7 @@ FEW = 8
 @click.option("--columns", is_flag=True, help="List the columns that can be asked, and values.")
 @dataset_options
 def command(
-    mountpoint: str | None,
+    mount: str | None,
     query: Query,
     release: str,
     table: str,
@@ -58,14 +60,17 @@ def command(
     """Find files by mouse, cre line, session type, and all that the release's tables say.
 
     Prints paths in the mount, if the dataset is mounted, or else relative to the release.  Asks the
-    dataset of MOUNTPOINT, or that the options name.  An option that is given twice means either of
+    dataset at MOUNT (~/vbo, or of a release in it: ~/vbo/v1.0.1), or that the options name, or that
+    is mounted.  An option that is given twice means either of
     its values; different options must all hold.
     """
     import dataclasses
 
     import trio
 
-    settings = settings_at(mountpoint, options)
+    if mount is not None:
+        mount, release = _apart(mount, release)
+    settings = settings_at(mount, options)
     query = dataclasses.replace(query, table=table)
     files, root = trio.run(_files, settings, release, query)
     if columns:
@@ -74,6 +79,23 @@ def command(
     found = files.select(query)
     _print(found, form, root)
     _note(found, form)
+
+
+def _apart(path: str, release: str) -> tuple[str, str]:
+    """The mountpoint above *path*, and the release that it is the directory of, or else *release*.
+
+    SettingsInvalid if it is the directory of another, or none of a release.
+    """
+    place = mounted_place(path)
+    if place is None or place.mountpoint is None or not place.inner:
+        return path, release
+    within = RELEASE.fullmatch(place.inner)
+    if within is None or within["path"]:
+        raise SettingsInvalid(f"{path} is not a release; name the mount, {place.mountpoint}")
+    named = within["release"] or "latest"
+    if release not in ("latest", named):
+        raise SettingsInvalid(f"{path} is release {named}, and --release says {release}")
+    return str(place.mountpoint), named
 
 
 async def _files(settings: Settings, release: str, query: Query) -> tuple[Files, Path | None]:

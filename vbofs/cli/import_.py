@@ -17,7 +17,7 @@ from ..errors import CacheTooSmall, EndpointDown, ImportImpossible, NetworkUnrea
 from ..model import Blob
 from .chosen import Chosen, everything
 from .meter import meter
-from .options import dataset_options, settings_of
+from .options import dataset_options, settings_at
 from .words import counted, size
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def command(directory: Path, **options: Any) -> None:
     """
     import trio
 
-    settings = settings_of(options)
+    settings = settings_at(None, options)
     root = Path(os.path.realpath(directory.expanduser()))
     if root.is_relative_to(settings.cache_dir) or settings.cache_dir.is_relative_to(root):
         raise ImportImpossible(f"{root} and the cache {settings.cache_dir} lie in each other")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from .. import behalf
-from ..config import Settings, load
+from ..config import FILE_VARIABLE, Settings, load
 from ..presets import PRESETS
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: Settings that say which dataset is meant, and where it is kept.
+NAMING = ("dataset", "bucket", "project", "region", "endpoint_url", "profile", "cache_dir")
 
 _DATASET = [
     click.option("--dataset", metavar="NAME", help=f"A known dataset: {', '.join(PRESETS)}."),
@@ -51,15 +56,34 @@ def settings_of(options: dict[str, Any]) -> Settings:
 
 
 def settings_at(mountpoint: str | None, options: dict[str, Any]) -> Settings:
-    """The settings of the mount at *mountpoint*; without one those of *options*, and where these
-    name no dataset those of the mount that there is.  Root goes on as the owner of their cache."""
+    """The settings of the mount at *mountpoint*; without one those of *options*, and where neither
+    these nor variables nor the file name a dataset or a cache, those of the mount that there is.
+
+    ``--offline`` names nothing, and holds whatever the mount does.  Root goes on as the owner of
+    the cache.
+    """
     from ..api import place
 
     settings = settings_of(dict(options))
-    named = any(options.get(name) is not None for name in (*place.STATED, "config_file"))
     if mountpoint is not None:
-        settings = place.at(mountpoint, settings)
-    elif not named:
-        settings = place.usual(settings) or settings
-    click.get_current_context().with_resource(behalf.owner_of(settings.cache_dir))
+        found: Settings | None = place.at(mountpoint, settings)
+    else:
+        found = None if names_dataset(options, settings) else place.usual(settings)
+    if found is not None:
+        settings = msgspec.structs.replace(found, offline=found.offline or settings.offline)
+    act_as_owner(settings)
     return settings
+
+
+def act_as_owner(settings: Settings) -> None:
+    """Until this command ends, root is the owner of the cache."""
+    click.get_current_context().with_resource(behalf.owner_of(settings.cache_dir))
+
+
+def names_dataset(options: dict[str, Any], settings: Settings) -> bool:
+    """Whether *options*, or the variables and the file behind *settings*, say which dataset or
+    cache is meant."""
+    usual = load({}, environ={FILE_VARIABLE: os.devnull})
+    return any(options.get(name) is not None for name in (*NAMING, "config_file")) or any(
+        getattr(settings, name) != getattr(usual, name) for name in NAMING
+    )

@@ -17,6 +17,7 @@ from .words import counted, size
 
 if TYPE_CHECKING:
     from ..blocks.prefetch import Want
+    from ..catalog.record import Record
     from ..daemon import Floors
 
 #: Failures that are shown by name.
@@ -64,6 +65,8 @@ def command(
     not fetched again, so an interrupted prefetch goes on when it is run again.  A mount that has
     the same cache does the work, after its readers'; without one this command does.
 
+    With --from-record, PATHs, queries and --release choose among what was recorded.
+
     Names of arrays are those in the HDF5 files, whole (processing/ophys/dff) or in part (dff).
     """
     import trio
@@ -71,8 +74,11 @@ def command(
     if not asked and record is None:
         raise click.UsageError("Name a PATH, a query, a --release or --from-record.")
     pieces = Pieces(only, without)
+    if pieces and record is not None:
+        raise SettingsInvalid("a record says which bytes; --only and --without do not go with it")
+    reads = _reads(record) if record is not None else None
     try:
-        trio.run(_work, settings, asked, pieces, record, pin, yes)
+        trio.run(_work, settings, asked, pieces, reads, pin, yes)
     except BaseException as error:
         if _is_interrupt(error):
             click.echo("vbofs: what has come is kept; run it again to go on", err=True)
@@ -86,7 +92,7 @@ def _is_interrupt(error: BaseException) -> bool:
 
 
 async def _work(
-    settings: Settings, asked: Asked, pieces: Pieces, record: Path | None, pin: bool, yes: bool
+    settings: Settings, asked: Asked, pieces: Pieces, reads: Record | None, pin: bool, yes: bool
 ) -> None:
     from ..daemon import library
     from .estimate import check, unfinished
@@ -94,7 +100,7 @@ async def _work(
     # If a daemon keeps what is fetched, its limits are those that count.
     mountpoint, settings = served_by(settings)
     async with library(settings) as floors:
-        wants = await _wants(floors, asked, pieces, record)
+        wants = await _wants(floors, asked, pieces, reads)
         todo, estimate = unfinished(floors.store, wants)
         click.echo(estimate.line(), err=True)
         check(estimate, yes=yes)
@@ -110,27 +116,33 @@ async def _work(
         _check(outcome)
 
 
-async def _wants(floors: Floors, asked: Asked, pieces: Pieces, record: Path | None) -> list[Want]:
+async def _wants(floors: Floors, asked: Asked, pieces: Pieces, reads: Record | None) -> list[Want]:
     from ..blocks.prefetch import Want
 
-    files = await chosen(floors, asked)
-    wants = [Want(file.name, file.blob) for file in files]
+    if reads is not None:
+        from .recorded import wants_of
+
+        # The root of a mount says which mount is meant, and leaves nothing of the record out.
+        among = None if asked.is_all else {one.blob.ident for one in await chosen(floors, asked)}
+        return await wants_of(floors, reads, among)
+    wants = [Want(file.name, file.blob) for file in await chosen(floors, asked)]
     if pieces:
         from .pieces import narrowed
 
         wants = await narrowed(floors, wants, pieces.words, excluded=pieces.excluded)
-    if record is not None:
-        from .recorded import wants_of
-
-        wants += await wants_of(floors, _content(record))
     return wants
 
 
-def _content(path: Path) -> bytes:
+def _reads(path: Path) -> Record:
+    """The record at *path*, checked before anything is asked of a network.  RecordInvalid."""
+    from ..catalog.record import parse
+
     try:
-        return path.read_bytes()
+        return parse(path.read_bytes())
     except OSError as error:
         raise RecordInvalid(f"{path} cannot be read: {error.strerror}") from error
+    except RecordInvalid as error:
+        raise RecordInvalid(f"{path}: {error}") from error
 
 
 async def _fetched(

@@ -70,6 +70,7 @@ def query_options(function: F) -> F:
     @functools.wraps(function)
     def asked(**options: Any) -> Any:
         words = {name.replace("-", "_"): options.pop(name.replace("-", "_")) for name in _FACETS}
+        _refuse_blank(options)
         depth, where = options.pop("depth"), options.pop("where")
         query = Query(**words, depth=parse_depth(depth) if depth else None, where=where or "")
         return function(query=query, release=_release(options.pop("release")), **options)
@@ -77,6 +78,14 @@ def query_options(function: F) -> F:
     for option in reversed([*_of_facets(), *_OTHERS]):
         asked = option(asked)
     return asked  # type: ignore[return-value]  # functools.wraps keeps what click needs of it.
+
+
+def _refuse_blank(options: dict[str, Any]) -> None:
+    """QueryInvalid for a word that is empty: a script's unset variable would mean every file."""
+    for name in ("depth", "where", "release"):
+        word = options[name]
+        if word is not None and not word.strip():
+            raise QueryInvalid(f"--{name}: it is empty; leave it out to ask for every file")
 
 
 def _of_facets() -> list[Callable[[Any], Any]]:

@@ -6,6 +6,7 @@ version, and nothing else that it says of a file is used: not its size, its hash
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Set
 from typing import TYPE_CHECKING
 
 from ..errors import NotInDataset, Offline, UnknownRelease
@@ -17,15 +18,16 @@ if TYPE_CHECKING:
     from ..daemon import Floors
 
 
-async def wants_of(floors: Floors, document: bytes) -> list[Want]:
-    """The bytes that *document* records.  RecordInvalid, or NotInDataset if a file of it is in
-    no release here."""
+async def wants_of(floors: Floors, record: Record, among: Set[str] | None = None) -> list[Want]:
+    """The bytes that *record* names, of the blobs *among* those of that ident (None: of all), and
+    the tables of their releases: whoever went through a view, or asked ``vbofs find``, read them by
+    the daemon or a command, which no record has.  NotInDataset if a file of it is in no release
+    here, or none is among those meant."""
     from ..blocks.prefetch import Want
-    from ..catalog.record import parse
 
-    record = parse(document)
     known = await _known(floors, record)
-    wants = []
+    wants: dict[str, Want] = {}
+    releases: dict[str, None] = {}
     for file in record.files:
         found = known.get(ObjectVersion(record.bucket, file.key, file.version_id))
         if found is None:
@@ -35,9 +37,35 @@ async def wants_of(floors: Floors, document: bytes) -> list[Want]:
                 f" ({', '.join('v' + r for r in file.releases) or 'no release'})"
             )
         name, blob = found
-        extents = tuple(Extent(start, min(stop, blob.size)) for start, stop in file.extents)
-        whole = extents == (Extent(0, blob.size),)
-        wants.append(Want(name, blob, None if whole else extents))
+        if among is None or blob.ident in among:
+            extents = tuple(Extent(start, min(stop, blob.size)) for start, stop in file.extents)
+            whole = extents == (Extent(0, blob.size),)
+            wants[blob.ident] = Want(name, blob, None if whole else extents)
+            releases |= dict.fromkeys(file.releases)
+    if record.files and not wants:
+        raise NotInDataset("nothing of the record is among the files that are named")
+    for want in await _tables(floors, releases):
+        wants[want.blob.ident] = want
+    return list(wants.values())
+
+
+async def _tables(floors: Floors, releases: Iterable[str]) -> list[Want]:
+    """The tables that views are made of, whole; of larger ones the line that names the columns."""
+    from ..blocks.prefetch import Want
+    from ..catalog.rows import MAX_HEADER
+    from ..metadata import LARGEST_VIEWED
+
+    wants = []
+    for release in releases:
+        try:
+            contents = await floors.dataset.contents(release)
+        except (UnknownRelease, Offline):
+            continue
+        tables = set(contents.tables.values())
+        for path, blob in contents.files:
+            if path in tables:
+                head = (Extent(0, MAX_HEADER + 1),) if blob.size > LARGEST_VIEWED else None
+                wants.append(Want(f"v{release}/{path}", blob, head))
     return wants
 
 

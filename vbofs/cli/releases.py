@@ -10,7 +10,7 @@ import click
 from .. import behalf, control, mounts
 from ..config import Settings
 from ..errors import NotMounted, VbofsError
-from .options import dataset_options, settings_of
+from .options import dataset_options, settings_at
 from .words import size
 
 
@@ -22,7 +22,7 @@ def command(refresh: bool, as_json: bool, **options: Any) -> None:
     """What is published, what is mounted, and how large each release is."""
     import trio
 
-    settings = settings_of(options)
+    settings = settings_at(None, options)
     mounted = _mounted(settings, refresh=refresh)
     click.get_current_context().with_resource(behalf.owner_of(settings.cache_dir))
     rows = trio.run(_rows, settings, mounted)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -17,11 +17,11 @@ from typing import Any, NamedTuple, TypeVar
 import click
 import msgspec
 
-from .. import behalf, control, mounts
+from .. import control, mounts
 from ..catalog.query import Query
 from ..config import Settings
-from ..errors import NotInDataset, SettingsInvalid, VbofsError
-from .options import dataset_options, settings_of
+from ..errors import NotInDataset, NotMounted, SettingsInvalid, VbofsError
+from .options import act_as_owner, dataset_options, names_dataset, settings_at, settings_of
 from .query import query_options
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,6 +49,12 @@ class Asked:
 
     def __bool__(self) -> bool:
         return bool(self.places or self.query or self.release or self.everything)
+
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing narrows it: no path, or the root of a mount, and no query or release."""
+        narrow = self.query or self.release
+        return not narrow and not all(place.inner for place in self.places or (Place(""),))
 
 
 def selection_options(*, everything: str = "") -> Callable[[F], F]:
@@ -85,11 +91,8 @@ def selection_options(*, everything: str = "") -> Callable[[F], F]:
 
 def place_of(path: str) -> Place:
     """What *path* names.  NotInDataset if that is on no mount and no path of a dataset."""
-    real = Path(os.path.realpath(os.path.expanduser(path)))
-    for mount in reversed(mounts.mounts()):
-        if mount.is_ours and real.is_relative_to(mount.path):
-            inner = "" if real == mount.path else str(real.relative_to(mount.path))
-            return Place(inner, mount.path)
+    if found := mounted_place(path):
+        return found
     if RELEASE.fullmatch(path.strip("/")) and not os.path.exists(path):
         return Place(path.strip("/"))
     raise NotInDataset(
@@ -98,21 +101,37 @@ def place_of(path: str) -> Place:
     )
 
 
-def _settings(options: dict[str, Any], places: Iterable[Place]) -> Settings:
-    """Those of the mount that a path lies on, else those of the options.
+def mounted_place(path: str) -> Place | None:
+    """Where *path* leads on a mount of this user; None if it is on none."""
+    real = Path(os.path.realpath(os.path.expanduser(path)))
+    for mount in reversed(mounts.mounts()):
+        if mount.is_ours and real.is_relative_to(mount.path):
+            inner = "" if real == mount.path else str(real.relative_to(mount.path))
+            return Place(inner, mount.path)
+    return None
 
-    Root goes on as the owner of their cache.
-    """
-    settings = settings_of(options)
+
+def _settings(options: dict[str, Any], places: Collection[Place]) -> Settings:
+    """Those of the mount that a path lies on, else those of the options, or of the mount that
+    there is.  Root goes on as the owner of their cache."""
+    if all(place.mountpoint is None for place in places):
+        return settings_at(None, options)
+    settings = settings_of(dict(options))
+    named = names_dataset(options, settings)
     found: dict[Path, Settings] = {}
     for place in places:
         if place.mountpoint is not None and place.mountpoint not in found:
             origin = origin_of(place.mountpoint)
+            if origin is None and not named:
+                raise NotMounted(
+                    f"{place.mountpoint} is another user's, or its daemon is dead: say which"
+                    " dataset and cache are meant, with --dataset or --cache-dir"
+                )
             found[place.mountpoint] = adopted(settings, origin) if origin else settings
     if len({_where(one) for one in found.values()}) > 1:
         raise SettingsInvalid("the paths are on mounts of different datasets or caches")
     meant = next(iter(found.values()), settings)
-    click.get_current_context().with_resource(behalf.owner_of(meant.cache_dir))
+    act_as_owner(meant)
     return meant
 
 

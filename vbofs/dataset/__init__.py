@@ -250,7 +250,9 @@ class Dataset:
         for document in self.listing.manifests:
             if document.release == release and not document.flaw:
                 return document
-        raise UnknownRelease(f"release {release} of {self._settings.dataset} has been withdrawn")
+        raise UnknownRelease(
+            f"no release {release} of {self._settings.dataset} is published, or no longer"
+        )
 
     async def manifest(self, release: str) -> Manifest:
         """What *release* pins.  UnknownRelease, or a RemoteError if it is not kept."""
