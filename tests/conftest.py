@@ -7,6 +7,7 @@ Nothing here is replaced behind anybody's back: the store below is a real one, i
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 
@@ -20,6 +21,7 @@ from vbofs.blocks.fetcher import Fetcher
 from vbofs.blocks.reader import BlobReader
 from vbofs.blocks.store import open_store
 from vbofs.dataset import Dataset
+from vbofs.demo import build
 from vbofs.filesystem import Filesystem
 from vbofs.remote.memory import MemoryObjectStore
 
@@ -54,10 +56,18 @@ def no_foreign_variables():
         yield
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory):
+    """Makes homes.  pytest looks at all temporary directories there are to number another."""
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory, monkeypatch):
+def home(homes, monkeypatch):
     """Nor the developer's home."""
-    home = tmp_path_factory.mktemp("home")
+    home = next(homes)
+    home.mkdir(mode=0o700)
     monkeypatch.setenv("HOME", str(home))
     for kind in ("CACHE", "CONFIG", "DATA", "STATE"):
         monkeypatch.setenv(f"XDG_{kind}_HOME", str(home / kind.lower()))
@@ -65,6 +75,12 @@ def home(tmp_path_factory, monkeypatch):
     runtime.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     return home
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory):
+    """The small sample, to be read only: every file of every release, on local disk."""
+    return build(tmp_path_factory.mktemp("sample"), small=True)
 
 
 def contents(size: int, seed: object = 0) -> bytes:

@@ -13,14 +13,9 @@ import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 
-from vbofs.demo import BUCKET, PROJECT, REGION, VERSIONS, DemoServer, build, publish
+from vbofs.demo import BUCKET, PROJECT, REGION, VERSIONS, DemoServer, publish
 
 BIG = "behavior_ophys_experiments/behavior_ophys_experiment_951980471.nwb"
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("sample"), small=True)
 
 
 @pytest.fixture(scope="module")

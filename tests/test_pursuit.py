@@ -17,7 +17,6 @@ from vbofs.blocks.fetcher import Fetcher
 from vbofs.blocks.hdf5 import Chase
 from vbofs.blocks.pursuit import Pursuit
 from vbofs.blocks.reader import BlobReader
-from vbofs.demo import build
 from vbofs.errors import BlockUnavailable, RemoteError
 from vbofs.kept import Kept
 from vbofs.model import Extent
@@ -26,9 +25,8 @@ EXPERIMENT = "behavior_ophys_experiments/behavior_ophys_experiment_951980471.nwb
 
 
 @pytest.fixture(scope="module")
-def recording(tmp_path_factory):
+def recording(sample):
     """A small recording, and the reads of a program that lists it all."""
-    sample = build(tmp_path_factory.mktemp("sample"), small=True)
     path = sample.release("1.1.0").paths[EXPERIMENT]
     return path.read_bytes(), reads_of(path, list_attributes)
 

@@ -18,7 +18,7 @@ import pytest
 from tests.mount.machine import Machine
 from tests.mount.published import Published
 from tests.s3 import ProgrammableS3
-from vbofs.demo import DemoServer, build, publish
+from vbofs.demo import DemoServer, publish
 
 HERE = Path(__file__).parent
 
@@ -39,12 +39,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if why_not and HERE in item.path.parents:
             item.add_marker(pytest.mark.skip(reason=why_not))
-
-
-@pytest.fixture(scope="session")
-def sample(tmp_path_factory):
-    """The truth: every file of every release, on local disk."""
-    return build(tmp_path_factory.mktemp("sample"), small=True)
 
 
 @pytest.fixture(scope="session")

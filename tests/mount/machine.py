@@ -23,6 +23,12 @@ from vbofs import control
 VBOFS = (sys.executable, "-m", "vbofs")
 #: Seconds: no command takes that long.
 PATIENCE = 60
+# Commands that call a daemon silent after a second: the constant is 5, and nobody has that time.
+IMPATIENT = """
+import vbofs.control
+
+vbofs.control.STATUS_PATIENCE = 1
+"""
 _ALARM = re.compile(r" (WARNING|ERROR|CRITICAL) |Traceback|Exception ignored|Error: ")
 
 
@@ -105,6 +111,11 @@ class Machine:
     def run(self, *words: str, **env: str) -> Outcome:
         """``vbofs`` with these words, and these variables besides the machine's own."""
         return self.execute(*VBOFS, *words, **env)
+
+    def be_impatient(self) -> None:
+        """From now on ``vbofs status`` and others wait a second for a daemon that is silent."""
+        (self.root / "sitecustomize.py").write_text(IMPATIENT)
+        self.env["PYTHONPATH"] = str(self.root)
 
     def execute(self, *command: str, **env: str) -> Outcome:
         """Any command in this user's environment."""

@@ -197,6 +197,7 @@ def test_unmount_is_another_spelling_of_umount(here):
 
 def test_a_hanging_mount_is_told_from_a_dead_one_and_can_be_taken_down(here):
     mounted = here.mount()
+    here.be_impatient()
     os.kill(mounted.pid, signal.SIGSTOP)
     before = time.monotonic()
     asked = [

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -102,7 +103,9 @@ def test_status_says_that_the_network_is_lost_and_that_it_is_back(here, publishe
     assert "the network is lost for" in said
     assert "only what is cached can be read (nothing answers at http" in said
     assert "EndpointDown" in said
+    mounted.requests()  # Nothing is under way any more that could be told the same again.
     published.s3.up()
+    threading.Event().wait(0.3)  # So long what was found last is news.
     assert len((mounted / f"v1.0.0/{FILE}").read_bytes()) == SIZE
     assert "lost" not in here.run("status").out
 

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.skipif(bool(_why_not()), reason=_why_not())
 
 
 def test_a_short_soak_finds_nothing():
-    soak = Soak(seconds=14, readers=8, seed=20)
+    soak = Soak(seconds=8, readers=8, seed=20)
     assert soak.run(), soak.summary()
     assert soak.ledger.latencies
     assert soak.ledger.fired
