@@ -23,11 +23,13 @@ from vbofs import control
 VBOFS = (sys.executable, "-m", "vbofs")
 #: Seconds: no command takes that long.
 PATIENCE = 60
-# Commands that call a daemon silent after a second: the constant is 5, and nobody has that time.
+# Commands that soon call a daemon silent: the constants are 5 and 10, and nobody has that time.
 IMPATIENT = """
 import vbofs.control
+import vbofs.mounts
 
 vbofs.control.STATUS_PATIENCE = 1
+vbofs.mounts.PATIENCE = 2
 """
 _ALARM = re.compile(r" (WARNING|ERROR|CRITICAL) |Traceback|Exception ignored|Error: ")
 
@@ -113,7 +115,7 @@ class Machine:
         return self.execute(*VBOFS, *words, **env)
 
     def be_impatient(self) -> None:
-        """From now on ``vbofs status`` and others wait a second for a daemon that is silent."""
+        """From now on commands wait a second or two for a daemon that is silent."""
         (self.root / "sitecustomize.py").write_text(IMPATIENT)
         self.env["PYTHONPATH"] = str(self.root)
 
