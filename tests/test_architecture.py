@@ -42,7 +42,7 @@ DOORS = {
     "rich": {"cli"},
     "prometheus_client": {"metrics"},
     "logging_journald": {"logs"},
-    "xxhash": {"blocks.blobfile", "kept"},
+    "xxhash": {"blocks.blobmap", "kept"},
     "cachetools": {"blocks.store", "filesystem", "remote.s3", "remote.sites"},
 }
 

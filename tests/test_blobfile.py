@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import BUCKET, contents
-from vbofs.blocks.blobfile import HEADER_SIZE, SLOT_SIZE, STAMP_OFFSET, BlobFile, map_size
+from vbofs.blocks.blobfile import BlobFile
+from vbofs.blocks.blobmap import HEADER_SIZE, SLOT_SIZE, STAMP_OFFSET, map_size
 from vbofs.blocks.extents import BLOCK_SIZE, block_count, covering, span
 from vbofs.model import Blob, Extent, ObjectVersion
 

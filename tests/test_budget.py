@@ -8,7 +8,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from vbofs.blocks.budget import PER_FILE, PER_FLIGHT, RESIDENT, Budget, Shares
 from vbofs.blocks.extents import BLOCK_SIZE
-from vbofs.blocks.fetcher import MOST_CHASES, Fetcher, Priority
+from vbofs.blocks.fetcher import MOST_CHASES, Fetcher
+from vbofs.blocks.flights import Priority
 from vbofs.blocks.store import open_store
 from vbofs.config import LEAST_MEMORY
 

@@ -221,6 +221,61 @@ async def test_closing_a_file_drops_what_has_not_begun(fetcher, remote, put):
     await assert_empty(fetcher)
 
 
+async def test_closing_a_file_ends_what_is_under_way_and_keeps_what_has_come(
+    fetcher, remote, store, put
+):
+    blob, _ = put(BLOCKS_PER_PART * BLOCK_SIZE)
+    remote.hold(at=10 * BLOCK_SIZE)
+    fetcher.want(blob, range(0, BLOCKS_PER_PART))
+    await wait_all_tasks_blocked()
+    assert remote.under_way == 1
+    fetcher.abandon(blob)
+    await wait_all_tasks_blocked()
+    assert remote.under_way == 0
+    assert fetcher.statistics().failed == 0
+    assert not set(range(8)) & set(store.file(blob).missing(range(0, 10)))
+    await assert_empty(fetcher)
+    remote.let_go()
+
+
+async def test_who_comes_just_after_a_file_was_closed_gets_his_bytes(fetcher, remote, put):
+    blob, content = put(BLOCKS_PER_PART * BLOCK_SIZE)
+    remote.hold(at=10 * BLOCK_SIZE)
+    fetcher.want(blob, range(0, BLOCKS_PER_PART))
+    await wait_all_tasks_blocked()
+    fetcher.abandon(blob)  # No checkpoint: what was under way does not know of it yet.
+    remote.let_go()
+    loose = await fetcher.have(blob, range(20, 22))
+    assert loose[20] == content[20 * BLOCK_SIZE : 21 * BLOCK_SIZE]
+
+
+async def test_a_request_that_is_nearly_done_is_let_finish(fetcher, remote, put):
+    blob, _ = put(20 * BLOCK_SIZE)
+    remote.hold(at=12 * BLOCK_SIZE)
+    fetcher.want(blob, range(0, 20))
+    await wait_all_tasks_blocked()
+    fetcher.abandon(blob)
+    await wait_all_tasks_blocked()
+    assert remote.under_way == 1
+    remote.let_go()
+
+
+async def test_a_thread_that_still_pours_for_a_closed_file_is_stopped(fetcher, remote, put):
+    blob, _ = put(BLOCKS_PER_PART * BLOCK_SIZE)
+    sinks = []
+
+    async def fetch(blob, extent, sink):
+        sinks.append(sink)
+        await trio.sleep_forever()
+
+    remote.fetch = fetch
+    fetcher.want(blob, range(0, BLOCKS_PER_PART))
+    await wait_all_tasks_blocked()
+    fetcher.abandon(blob)
+    with pytest.raises(BlockUnavailable, match="nobody wants it"):
+        sinks[0].get_buffer()
+
+
 async def test_closing_a_file_takes_nothing_from_those_who_wait(fetcher, remote, put):
     blobs = [put(BLOCK_SIZE, f"b{n}") for n in range(8)]
     remote.hold()

@@ -12,7 +12,8 @@ import trio
 
 from tests.conftest import contents
 from vbofs.blocks import lower as lower_module
-from vbofs.blocks.blobfile import HEADER_SIZE, BlobFile
+from vbofs.blocks.blobfile import BlobFile
+from vbofs.blocks.blobmap import HEADER_SIZE
 from vbofs.blocks.extents import BLOCK_SIZE, PART_SIZE, block_count, span
 from vbofs.blocks.lower import LowerCache, open_lower_cache
 from vbofs.blocks.store import open_store

@@ -190,3 +190,15 @@ async def test_reading_one_array_fetches_nothing_beyond_it(
     await trio.sleep(60)
     last = covering(array)[-1]
     assert all(covering(extent)[-1] <= last for extent in remote.fetched[before:])
+
+
+async def test_a_look_at_the_first_bytes_costs_head_and_tail_and_no_more(
+    autojump_clock, recording, chasing, remote, memory
+):
+    content, _ = recording
+    reader = chasing(memory.put("f", content))
+    assert await reader.read(0, 8) == content[:8]
+    assert await reader.read(0, 512) == content[:512]
+    await trio.sleep(60)
+    reader.close()
+    assert sum(extent.size for extent in remote.fetched) <= 6 * BLOCK_SIZE

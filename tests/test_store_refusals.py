@@ -22,7 +22,7 @@ MIB = 1 << 20
 @pytest.fixture
 def disk(monkeypatch):
     """``disk(errno)``: from now on every write says that; None: it takes everything again."""
-    write = blobfile._write
+    write = blobfile.write_all
     says = []
 
     def written(fd, content, offset):
@@ -35,7 +35,8 @@ def disk(monkeypatch):
         disk.error = error
 
     disk.error, disk.says = None, says
-    monkeypatch.setattr("vbofs.blocks.blobfile._write", written)
+    for room in ("blobfile", "blobmap"):
+        monkeypatch.setattr(f"vbofs.blocks.{room}.write_all", written)
     return disk
 
 
@@ -93,7 +94,7 @@ def test_a_quota_that_the_disk_does_not_show_evicts_a_tenth_at_a_time(
 ):
     expects_log(REFUSES, times=1)
     store = open_store(tmp_path / "cache", 1 << 30, keep_free=0)
-    write, scans = blobfile._write, []
+    write, scans = blobfile.write_all, []
 
     def within_quota(fd, content, offset):
         if len(content) == BLOCK_SIZE and space.disk_usage(store.folder) > 8 * MIB:
@@ -104,7 +105,8 @@ def test_a_quota_that_the_disk_does_not_show_evicts_a_tenth_at_a_time(
         scans.append(folder)
         return space.disk_usage(folder)
 
-    monkeypatch.setattr("vbofs.blocks.blobfile._write", within_quota)
+    for room in ("blobfile", "blobmap"):
+        monkeypatch.setattr(f"vbofs.blocks.{room}.write_all", within_quota)
     monkeypatch.setattr("vbofs.blocks.store.disk_usage", scanned)
     blobs = [blob_of(name, 16) for name in "abcdefghij"]
     done = sum(fill(store, blob) for blob in blobs)

@@ -16,7 +16,7 @@ from tests.mount.machine import Machine
 from tests.mount.published import Published
 from tests.mount.reading import opened
 from tests.s3 import ProgrammableS3
-from vbofs.blocks.blobfile import HEADER_SIZE
+from vbofs.blocks.blobmap import HEADER_SIZE
 from vbofs.blocks.extents import BLOCK_SIZE, covering
 from vbofs.model import Extent
 

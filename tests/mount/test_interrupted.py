@@ -96,3 +96,22 @@ def test_a_signal_that_is_handled_waits_for_the_read_and_costs_nothing(stalled, 
     fault.lift()
     out, _ = reader.communicate(timeout=20)
     assert (reader.returncode, out) == (0, b"told\n4096\n")
+
+
+def test_closing_a_file_ends_what_was_fetched_ahead_of_its_reader(at_s3, published):
+    size = 48 << 20
+    published.release("1.0.0", {FILE: size})
+    mounted = at_s3.mount()
+    path = mounted / f"v1.0.0/{FILE}"
+    with path.open("rb", buffering=0) as file:
+        for _ in range(8):
+            file.read(1 << 20)
+        published.s3.total_rate = 1e6
+        published.s3.clear_log()
+        for _ in range(4):
+            file.read(1 << 20)
+        under_way = sum(stop - start for start, stop in published.ranges(FILE))
+    mounted.requests()  # Nothing is under way any more.
+    assert sum(one.sent for one in published.s3.requests) < under_way
+    published.s3.total_rate = None
+    assert path.read_bytes() == published.truth("1.0.0", FILE)

@@ -6,11 +6,11 @@ import json
 import os
 import signal
 import subprocess
-import threading
 
 import pytest
 
 from tests.mount.machine import VBOFS
+from tests.mount.waiting import eventually
 from vbofs import errors
 from vbofs._version import __version__
 
@@ -93,6 +93,14 @@ def test_every_verb_has_help(here):
 # --- what ails it
 
 
+def _size_read(path):
+    """None while it cannot be read: for a moment the news that nobody answers is passed on."""
+    try:
+        return len(path.read_bytes())
+    except OSError:
+        return None
+
+
 def test_status_says_that_the_network_is_lost_and_that_it_is_back(here, published):
     mounted = here.mount(VBOFS_TIMEOUT="1")
     published.s3.down()
@@ -103,10 +111,8 @@ def test_status_says_that_the_network_is_lost_and_that_it_is_back(here, publishe
     assert "the network is lost for" in said
     assert "only what is cached can be read (nothing answers at http" in said
     assert "EndpointDown" in said
-    mounted.requests()  # Nothing is under way any more that could be told the same again.
     published.s3.up()
-    threading.Event().wait(0.3)  # So long what was found last is news.
-    assert len((mounted / f"v1.0.0/{FILE}").read_bytes()) == SIZE
+    assert eventually(lambda: _size_read(mounted / f"v1.0.0/{FILE}")) == SIZE
     assert "lost" not in here.run("status").out
 
 

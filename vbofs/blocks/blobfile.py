@@ -22,30 +22,31 @@ import contextlib
 import ctypes
 import errno
 import fcntl
-import itertools
 import logging
 import os
-import secrets
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import xxhash
-
 from ..model import Blob, Extent
+from .blobmap import (
+    HEADER_SIZE,
+    SLOT_SIZE,
+    STAMP_OFFSET,
+    VERIFIED,
+    header_of,
+    is_sound,
+    mark_of,
+    mode_of_readers,
+    nth_block,
+    open_map,
+    write_all,
+)
 from .extents import BLOCK_SIZE, BLOCKS_PER_PART, block_count, covering, span
 
 log = logging.getLogger(__name__)
 
-MAGIC = b"vbofsmap"
-FORMAT = 1
-#: magic, format, block size, blob size, ident, xxh3-64 of all that; padded to 56 bytes.
-_HEADER = struct.Struct("<8sIIQ16s")
-STAMP_OFFSET = 56
-HEADER_SIZE = 64
-VERIFIED = b"verified"
-SLOT_SIZE = 8
 #: Slots looked at in one go: a terabyte's map is 64 MB, and many times that as Python's numbers.
 SLOTS_AT_ONCE = 512
 #: Seconds between two stamps of a blob in use, for those who evict in another process.
@@ -81,9 +82,9 @@ class BlobFile:
         self._map = self._data = -1
         map_path = path.with_name(path.name + ".map")
         try:
-            self._map = _open_map(map_path, blob)
+            self._map = open_map(map_path, blob)
             self._data = os.open(
-                path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600 | _readers(path)
+                path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600 | mode_of_readers(path)
             )
             if os.fstat(self._data).st_size != blob.size:
                 os.ftruncate(self._data, blob.size)
@@ -96,7 +97,7 @@ class BlobFile:
         """What is here can still be read.  OSError: nothing is."""
         self.__del__()
         self._map = os.open(map_path, os.O_RDONLY | os.O_CLOEXEC)
-        if os.pread(self._map, STAMP_OFFSET, 0) != _header(self.blob):
+        if os.pread(self._map, STAMP_OFFSET, 0) != header_of(self.blob):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(map_path))
         self._data = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -132,7 +133,7 @@ class BlobFile:
         except OSError as error:
             log.warning("%r: cannot be read from the cache: %s", self, error)
             view = memoryview(b"")
-        damaged = [b for n, b in enumerate(blocks) if not _is_sound(view, n, marks[n])]
+        damaged = [b for n, b in enumerate(blocks) if not is_sound(view, n, marks[n])]
         if damaged:
             self._quarantine(damaged, blocks, view, marks)
             return None
@@ -158,7 +159,7 @@ class BlobFile:
                 block,
                 block * BLOCK_SIZE,
                 self._path,
-                _mark(_nth(view, nth)),
+                mark_of(nth_block(view, nth)),
                 marks[nth],
             )
         self._note_damage(len(damaged))
@@ -174,17 +175,21 @@ class BlobFile:
         """
         start = block * BLOCK_SIZE
         blocks = covering(Extent(start, start + len(content)))
-        marks = [_mark(_nth(content, nth)) for nth in range(len(blocks))]
+        marks = [mark_of(nth_block(content, nth)) for nth in range(len(blocks))]
         self._use(blocks)
         self._unverify()
-        _write(self._data, content, start)
-        _write(self._map, struct.pack(f"<{len(marks)}Q", *marks), HEADER_SIZE + SLOT_SIZE * block)
+        write_all(self._data, content, start)
+        write_all(
+            self._map, struct.pack(f"<{len(marks)}Q", *marks), HEADER_SIZE + SLOT_SIZE * block
+        )
 
     def forget(self, blocks: Iterable[int]) -> None:
         """Make misses of *blocks*.  OSError: the disk refuses."""
         self._unverify()
         for some in _stretches(blocks):
-            _write(self._map, b"\0" * SLOT_SIZE * len(some), HEADER_SIZE + SLOT_SIZE * some.start)
+            write_all(
+                self._map, b"\0" * SLOT_SIZE * len(some), HEADER_SIZE + SLOT_SIZE * some.start
+            )
 
     def is_complete(self) -> bool:
         """Whether the map has every block.
@@ -215,11 +220,11 @@ class BlobFile:
 
     def mark_verified(self) -> None:
         """Remember that it is what was published.  OSError: the disk refuses."""
-        _write(self._map, VERIFIED, STAMP_OFFSET)
+        write_all(self._map, VERIFIED, STAMP_OFFSET)
 
     def _unverify(self) -> None:
         if self.verified:
-            _write(self._map, b"\0" * len(VERIFIED), STAMP_OFFSET)
+            write_all(self._map, b"\0" * len(VERIFIED), STAMP_OFFSET)
 
     def clone_to(self, fd: int) -> bool:
         """Have the empty file *fd* share this one's extents; False: its disk does not do that.
@@ -263,31 +268,6 @@ class BlobFile:
                 os.utime(self._map)
 
 
-def _nth(view: memoryview, nth: int) -> memoryview:
-    """The nth block of *view*."""
-    return view[nth * BLOCK_SIZE : (nth + 1) * BLOCK_SIZE]
-
-
-def _is_sound(view: memoryview, nth: int, mark: int) -> bool:
-    return _mark(_nth(view, nth)) == mark
-
-
-def _mark(content: memoryview) -> int:
-    return xxhash.xxh3_64_intdigest(content) or 1  # 0 says that there is nothing.
-
-
-def _write(fd: int, content: bytes | memoryview, offset: int) -> None:
-    view = memoryview(content)
-    while view:  # pwrite(2) may write less, on a disk that is nearly full.
-        try:
-            written = os.pwrite(fd, view, offset)
-        except OSError as error:
-            if error.errno == errno.EBADF:  # Opened when the disk could only be read.
-                raise OSError(errno.EROFS, os.strerror(errno.EROFS)) from error
-            raise
-        view, offset = view[written:], offset + written
-
-
 def _stretches(blocks: Iterable[int]) -> Iterator[range]:
     """*blocks* in pieces whose slots are a page of the map; those that lie apart, one by one."""
     if not isinstance(blocks, range):
@@ -295,82 +275,3 @@ def _stretches(blocks: Iterable[int]) -> Iterator[range]:
         return
     for start in range(blocks.start, blocks.stop, SLOTS_AT_ONCE):
         yield range(start, min(start + SLOTS_AT_ONCE, blocks.stop))
-
-
-def map_size(size: int) -> int:
-    """Bytes in the map of a *size*-byte blob."""
-    return HEADER_SIZE + SLOT_SIZE * block_count(size)
-
-
-def header_of(blob: Blob) -> bytes:
-    """How the map of *blob* begins, up to the stamp; a file that does not is not its map."""
-    return _header(blob)
-
-
-def _header(blob: Blob) -> bytes:
-    head = _HEADER.pack(MAGIC, FORMAT, BLOCK_SIZE, blob.size, bytes.fromhex(blob.ident))
-    return (head + xxhash.xxh3_64_digest(head)).ljust(STAMP_OFFSET, b"\0")
-
-
-def _open_map(path: Path, blob: Blob) -> int:
-    """The map of *blob*, made if there is none or one that cannot be believed."""
-    header = _header(blob)
-    for _ in range(3):  # Another daemon may make or remove it at the same time.
-        with contextlib.suppress(FileNotFoundError):
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                if os.pread(fd, STAMP_OFFSET, 0) == header:
-                    return fd
-            except OSError:  # A disk that fails is asked again at every read.
-                os.close(fd)
-                raise
-            os.close(fd)
-            log.warning("%s: not the map that belongs there; its blocks are fetched again", path)
-            os.unlink(path)
-        _make_map(path, header, map_size(blob.size))
-    raise FileNotFoundError(f"{path}: vanishes as often as it is made")
-
-
-def _readers(path: Path) -> int:
-    """The mode's bits for others who may read: those that ``blobs/`` has, which is made for its
-    owner alone.  Who opens it lends the cache to those whose lower cache it is."""
-    try:
-        return path.parent.parent.stat().st_mode & 0o044
-    except OSError:
-        return 0
-
-
-def _make_map(path: Path, header: bytes, size: int) -> None:
-    """Put a whole, empty map at *path*, unless somebody else has been faster."""
-    readers = _readers(path)
-    path.parent.mkdir(exist_ok=True, mode=0o700 | readers | readers >> 2)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 | readers)
-    try:
-        _write(fd, header, 0)
-        os.ftruncate(fd, size)
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        os.close(fd)
-        os.unlink(draft)
-
-
-def sound_start(places: tuple[int, int], blob: Blob, blocks: range) -> tuple[memoryview, bool]:
-    """The bytes of *blocks* up to the first that is not here and sound, and whether it is damaged.
-
-    *places* are descriptors of the map and the data of a blob that somebody else may be writing;
-    nothing is changed in them, and nothing in them is believed.  OSError: the disk refuses.
-    """
-    marks_at, data_at = places
-    if os.pread(marks_at, STAMP_OFFSET, 0) != _header(blob):
-        return memoryview(b""), True
-    size = SLOT_SIZE * len(blocks)
-    slots = os.pread(marks_at, size, HEADER_SIZE + SLOT_SIZE * blocks.start).ljust(size, b"\0")
-    marks = list(itertools.takewhile(bool, struct.unpack(f"<{len(blocks)}Q", slots)))
-    if not marks:
-        return memoryview(b""), False
-    whole = span(blocks[: len(marks)], blob.size)
-    view = memoryview(os.pread(data_at, whole.size, whole.start))
-    sound = next((n for n, mark in enumerate(marks) if not _is_sound(view, n, mark)), len(marks))
-    return view[: sound * BLOCK_SIZE], sound < len(marks)

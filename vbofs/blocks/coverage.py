@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..model import Blob, Extent
-from .blobfile import HEADER_SIZE, SLOT_SIZE, STAMP_OFFSET, VERIFIED, header_of, map_size
+from .blobmap import HEADER_SIZE, SLOT_SIZE, STAMP_OFFSET, VERIFIED, header_of, map_size
 from .extents import BLOCK_SIZE, block_count, runs, span
 from .space import empty
 

@@ -12,20 +12,16 @@ Invariants, all of them kept between two awaits of the one trio thread:
   leave it a share of the connections.
 
 Blocks that are waited for land one by one while their request is still under way.  They are
-checksummed and written by the remote's worker thread, in ``_BlockSink``; the trio thread only wakes
-the waiters.
+checksummed and written by the remote's worker thread, in sink.py; the trio thread only wakes the
+waiters.
 """
 
 from __future__ import annotations
 
-import contextlib
-import enum
 import itertools
 import logging
-import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
 import trio
 
@@ -33,9 +29,10 @@ from ..errors import BlockUnavailable, VbofsError
 from ..model import Blob
 from ..remote.protocol import ObjectStore
 from ..remote.waits import Waits, begin
-from .blobfile import BlobFile
 from .budget import USUAL, Budget, Shares
 from .extents import BLOCK_SIZE, runs, span
+from .flights import FetcherStatistics, Flight, Priority, Request, waiting_for
+from .sink import BlockSink
 from .slow import explained
 from .store import BlockStore
 from .verifier import Verifier
@@ -45,72 +42,10 @@ log = logging.getLogger(__name__)
 
 #: Seconds after the last read when readers are taken to have come to rest.
 REST = 1.0
+#: Blocks that are fetched to the end although nobody wants them: as much as a new connection costs.
+FEW = 16
 #: Chases that may wait for memory; each is a task, and what they want is a guess.
 MOST_CHASES = 256
-#: Bytes of a request that are gathered before they are kept, and seconds for which a block that
-#: nobody waits for may lie there: a pwrite(2) and a look at the map for each block cost more than
-#: its checksum.
-GATHERED, PAUSE = 4 * BLOCK_SIZE, 0.02
-
-
-class Priority(enum.IntEnum):
-    """Why a block is wanted; the lowest goes first."""
-
-    DEMAND = 0
-    CHASE = 1
-    READ_AHEAD = 2
-    PREFETCH = 3
-
-
-@dataclass(eq=False, slots=True)
-class Flight:
-    """One block under way.  *content* is set for those who wait, and where the disk refuses.
-
-    *waiters* want its bytes; *onlookers* only want it to be on disk.
-    """
-
-    waits: Waits = field(default_factory=Waits)
-    landed: trio.Event = field(default_factory=trio.Event)
-    waiters: int = 0
-    onlookers: int = 0
-    content: bytes | None = None
-    error: Exception | None = None
-
-
-@dataclass(eq=False, slots=True)
-class _Request:
-    """Adjacent blocks of one blob, one GET."""
-
-    blob: Blob
-    blocks: range
-    priority: Priority
-    serial: int
-    flights: dict[int, Flight]
-    waits: Waits
-    queued_at: float = field(default_factory=trio.current_time)
-    #: Written by the sink: blocks that are complete, and those of them announced one by one.
-    complete: set[int] = field(default_factory=set)
-    announced: set[int] = field(default_factory=set)
-    #: Opened when it flies: hundreds may queue, and a file is two descriptors.
-    file: BlobFile | None = None
-
-
-@dataclass(frozen=True)
-class FetcherStatistics:
-    """Counts since the daemon began, but *flying* and *queued*, which are of this moment.
-
-    In blocks, but *failed*, which counts requests; *hits* were on disk when they were read.
-    """
-
-    demanded: int
-    chased: int
-    read_ahead: int
-    prefetched: int
-    joined: int
-    failed: int
-    flying: int
-    queued: int
-    hits: int
 
 
 class Fetcher:
@@ -140,8 +75,8 @@ class Fetcher:
         # More than that fetched ahead would be evicted again before it is read.
         self._most_ahead = min(shares.ahead, max(1, store.limit // 4 // BLOCK_SIZE))
         self._flights: dict[tuple[str, int], Flight] = {}
-        self._queue: list[_Request] = []
-        self._flying: list[_Request] = []
+        self._queue: list[Request] = []
+        self._flying: list[Request] = []
         self._serials = itertools.count()
         self._asked: Counter[Priority] = Counter()
         self._joined = self._failed = self._hits = 0
@@ -190,7 +125,7 @@ class Fetcher:
         self._request(blob, missing, priority)
         waited = {block: self._flights[blob.ident, block] for block in missing}
         self.want(blob, ahead)
-        with _waiting_for(waited.values()):
+        with waiting_for(waited.values()):
             # Counted, then looked again; the sink writes, then looks at the count.  So a block
             # that a thread completes meanwhile is either found here or announced to us.
             for block in waited.keys() - self._missing(blob, blocks):
@@ -275,11 +210,18 @@ class Fetcher:
         return bool(self._flying) or self._is_read
 
     def abandon(self, blob: Blob) -> None:
-        """Nobody reads *blob* any more: drop what was to be fetched ahead and has not begun."""
-        for request in [r for r in self._queue if r.blob.ident == blob.ident]:
-            if not any(f.waiters or f.onlookers for f in request.flights.values()):
-                self._queue.remove(request)
-                self._land_all(request, BlockUnavailable("the file was closed"))
+        """Nobody reads *blob* any more: drop what was to be fetched ahead, also what has begun if
+        there is much left of it."""
+        error = BlockUnavailable("the file was closed")
+        for request in [r for r in self._queue if r.blob.ident == blob.ident and not r.is_wanted]:
+            self._queue.remove(request)
+            self._land_all(request, error)
+        for request in self._flying:
+            if request.blob.ident == blob.ident and not request.is_wanted and request.left > FEW:
+                # Landed now, so that whoever comes while it ends starts a flight of his own.
+                self._land_all(request, error)
+                request.is_abandoned = True
+                request.life.cancel()
 
     # --- deciding
 
@@ -300,7 +242,8 @@ class Fetcher:
                 fresh.append(block)
             else:
                 self._joined += 1
-                self._hurry(flight, priority)
+                if flight.request is not None and flight.request.is_queued:
+                    flight.request.priority = min(flight.request.priority, priority)
         for run in runs(fresh):
             self._enqueue(blob, run, priority)
         self._start_what_may()
@@ -308,14 +251,12 @@ class Fetcher:
     def _enqueue(self, blob: Blob, run: range, priority: Priority) -> None:
         waits = Waits()
         flights = {block: Flight(waits) for block in run}
-        self._queue.append(_Request(blob, run, priority, next(self._serials), flights, waits))
-        self._flights.update({(blob.ident, block): flight for block, flight in flights.items()})
+        request = Request(blob, run, priority, next(self._serials), flights, waits)
+        self._queue.append(request)
+        for block, flight in flights.items():
+            flight.request = request
+            self._flights[blob.ident, block] = flight
         self._asked[priority] += len(run)
-
-    def _hurry(self, flight: Flight, priority: Priority) -> None:
-        for request in self._queue:
-            if flight in request.flights.values():
-                request.priority = min(request.priority, priority)
 
     def _start_what_may(self) -> None:
         while self._queue and len(self._flying) < self._connections:
@@ -325,6 +266,7 @@ class Fetcher:
             self._nursery.start_soon(self._fly, first)  # Raises if the nursery has closed.
             self._queue.remove(first)
             self._flying.append(first)
+            first.is_queued = False
 
     def _leave_no_share(self, priority: Priority) -> bool:
         """One more request of *priority* would take connections that others may need at once."""
@@ -335,17 +277,18 @@ class Fetcher:
 
     # --- flying
 
-    async def _fly(self, request: _Request) -> None:
+    async def _fly(self, request: Request) -> None:
         error: Exception = BlockUnavailable("the mount is going away")
         request.waits.queue = trio.current_time() - request.queued_at
         begin(request.waits)
         try:
             request.file = self._store.file(request.blob)
             extent = span(request.blocks, request.blob.size)
-            await self._remote.fetch(request.blob, extent, self._sink(request))
-            # The last announcements may still be on their way to this thread.
-            for flight in [request.flights[b] for b in request.announced & set(request.flights)]:
-                await flight.landed.wait()
+            with request.life:
+                await self._remote.fetch(request.blob, extent, self._sink(request))
+                # The last announcements may still be on their way to this thread.
+                for flight in [f for b, f in request.flights.items() if b in request.announced]:
+                    await flight.landed.wait()
             error = BlockUnavailable("the answer ended early")
         except VbofsError as failure:
             error = failure
@@ -365,14 +308,14 @@ class Fetcher:
             self._start_what_may()
         self._consider(request)
 
-    def _consider(self, request: _Request) -> None:
+    def _consider(self, request: Request) -> None:
         if request.file is not None:
             try:
                 self.verifier.consider(request.file)
             except Exception:  # This task's nursery is the mount's.
                 log.exception("%r: a bug; it stays unverified", request.file)
 
-    def _sink(self, request: _Request) -> _BlockSink:
+    def _sink(self, request: Request) -> BlockSink:
         token = trio.lowlevel.current_trio_token()
 
         def announce(block: int, content: bytes) -> None:
@@ -381,9 +324,9 @@ class Fetcher:
             except trio.RunFinishedError:
                 return  # The daemon has gone; the block is on disk for the next one.
 
-        return _BlockSink(request, self._store, announce)
+        return BlockSink(request, self._store, announce)
 
-    def _land(self, request: _Request, block: int, content: bytes) -> None:
+    def _land(self, request: Request, block: int, content: bytes) -> None:
         flight = request.flights.pop(block, None)
         if flight is None:
             return  # It was landed with an error when its request was cancelled.
@@ -391,7 +334,7 @@ class Fetcher:
         del self._flights[request.blob.ident, block]
         flight.landed.set()
 
-    def _land_all(self, request: _Request, error: Exception) -> None:
+    def _land_all(self, request: Request, error: Exception) -> None:
         """Land what is left of *request*: who waits for a block that is not here sees *error*."""
         for block, flight in request.flights.items():
             if block not in request.complete:
@@ -399,81 +342,3 @@ class Fetcher:
             del self._flights[request.blob.ident, block]
             flight.landed.set()
         request.flights.clear()
-
-
-@contextlib.contextmanager
-def _waiting_for(flights: Iterable[Flight]) -> Iterator[None]:
-    counted = list(flights)
-    for flight in counted:
-        flight.waiters += 1
-    try:
-        yield
-    finally:
-        for flight in counted:
-            flight.waiters -= 1
-
-
-class _BlockSink:
-    """Gathers the bytes of a request, and keeps its blocks as they are complete.
-
-    Runs in the remote's worker thread.  Blocks are kept a few at a time, but at once if somebody
-    waits for one of them.  A block is announced if somebody waits for it or if the disk refuses it;
-    waking the trio thread for each of the others would cost more than fetching them.
-    ``Flight.waiters`` is read without a lock: see ``Fetcher.have``.
-    """
-
-    def __init__(
-        self,
-        request: _Request,
-        store: BlockStore,
-        announce: Callable[[int, bytes], None],
-    ) -> None:
-        self._request = request
-        self._store = store
-        self._announce = announce
-        self._left = span(request.blocks, request.blob.size).size
-        self._buffer = memoryview(bytearray(min(GATHERED, self._left)))
-        self._filled = 0
-        self._block = request.blocks.start  # The first in the buffer.
-        self._complete = 0  # Blocks in the buffer that are whole.
-        self._since = 0.0
-
-    def get_buffer(self) -> memoryview:
-        return self._buffer[self._filled : self._filled + self._left]
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self._filled += nbytes
-        self._left -= nbytes
-        complete = self._filled // BLOCK_SIZE if self._left else len(self._request.blocks)
-        complete = min(complete, self._request.blocks.stop - self._block)
-        if complete == self._complete:
-            return
-        now = time.monotonic()
-        self._since = self._since if self._complete else now
-        self._complete = complete
-        full = not self._left or self._filled == len(self._buffer)
-        if full or now - self._since > PAUSE or self._is_awaited():
-            self._keep()
-
-    def _is_awaited(self) -> bool:
-        flights = self._request.flights
-        return any(
-            flight is not None and flight.waiters
-            for flight in map(flights.get, range(self._block, self._block + self._complete))
-        )
-
-    def _keep(self) -> None:
-        blocks = range(self._block, self._block + self._complete)
-        size = span(blocks, self._request.blob.size).size
-        content, request = self._buffer[:size], self._request
-        kept = request.file is not None and self._store.put(request.file, blocks.start, content)
-        request.complete.update(blocks)
-        for nth, block in enumerate(blocks):
-            flight = request.flights.get(block)
-            if flight is not None and (flight.waiters or not kept):
-                request.announced.add(block)
-                piece = content[nth * BLOCK_SIZE : (nth + 1) * BLOCK_SIZE]
-                self._announce(block, bytes(piece))
-        rest = self._filled - size
-        self._buffer[:rest] = self._buffer[size : self._filled]
-        self._filled, self._block, self._complete = rest, blocks.stop, 0

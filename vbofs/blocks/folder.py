@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from ..errors import CacheFull, CacheTooNew, CacheUnwritable
-from .blobfile import FORMAT
+from .blobmap import FORMAT
 
 
 def prepare(blobs: Path) -> None:

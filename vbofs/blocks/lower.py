@@ -29,7 +29,7 @@ from ..errors import LowerCacheUnusable, SettingsInvalid
 from ..model import Blob, Extent, ObjectVersion
 from ..remote.breaker import Breaker
 from ..remote.protocol import Listed, ObjectStore, Page, Requests, Sink
-from .blobfile import FORMAT, sound_start
+from .blobmap import FORMAT, sound_start
 from .extents import BLOCK_SIZE, covering
 
 log = logging.getLogger(__name__)

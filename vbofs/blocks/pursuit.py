@@ -16,7 +16,8 @@ import trio
 from ..errors import VbofsError
 from ..model import Blob, Extent
 from .extents import covering, runs, span
-from .fetcher import Fetcher, Priority
+from .fetcher import Fetcher
+from .flights import Priority
 from .hdf5 import Chase
 from .profile import Profile
 from .store import BlockStore
@@ -51,10 +52,24 @@ class Pursuit:
         self._profile = Profile(store.folder.parent / "profiles", blob)
         self._waits: set[trio.CancelScope] = set()
         self._learned: set[int] = set()
+        self._opening: list[Extent] | None = None  # What was asked for at a first peek.
         self._begun = self._closed = False
 
     def __repr__(self) -> str:
         return f"<Pursuit {self._chase!r}>"
+
+    def peek(self) -> None:
+        """The reader has asked for a few bytes of the file's head: have head and tail fetched.
+
+        No more: he may only want to know what kind of file it is, and then of the next thousand.
+        """
+        if self._opening is None and self._is_worth_it():
+            self._opening = self._chase.opening()
+            self._fetch({b for one in self._opening for b in covering(one)}, learn=False)
+
+    def _is_worth_it(self) -> bool:
+        file = self._store.file(self._blob)
+        return file is not None and not file.is_complete()
 
     def begin(self) -> None:
         """The reader has jumped: ask for head and tail, and follow what they point to."""
@@ -62,7 +77,7 @@ class Pursuit:
             return
         self._begun = True
         file = self._store.file(self._blob)
-        if file is None or file.is_complete():
+        if file is None or not self._is_worth_it():
             self._closed = True
             return
         # All at once; what is learned from these blocks is mostly here by then.
@@ -70,7 +85,7 @@ class Pursuit:
         if self._blob.ident in self._known:
             self._closed = True
         else:
-            self._ask(self._chase.opening())
+            self._ask(self._chase.opening() if self._opening is None else self._opening)
 
     def array_at(self, offset: int) -> Extent | None:
         """The large array in which byte *offset* lies, if it is known."""
@@ -104,20 +119,20 @@ class Pursuit:
     def _ask(self, extents: Iterable[Extent]) -> None:
         self._fetch({block for extent in extents for block in covering(extent)})
 
-    def _fetch(self, blocks: Iterable[int]) -> None:
+    def _fetch(self, blocks: Iterable[int], *, learn: bool = True) -> None:
         for run in runs(sorted(blocks)):
             if not self._fetcher.may_chase:
                 return
-            self._nursery.start_soon(self._follow, run)
+            self._nursery.start_soon(self._follow, run, learn)
 
-    async def _follow(self, run: range) -> None:
+    async def _follow(self, run: range, learn: bool) -> None:
         """Have *run*, and learn from it block by block."""
         wait = trio.CancelScope()
         self._waits.add(wait)
         try:
             with wait:
                 loose = await self._fetcher.have(self._blob, run, priority=Priority.CHASE)
-                for block in run:
+                for block in run if learn else ():
                     self._learn(block, loose.get(block))
                     await trio.lowlevel.checkpoint()
         except VbofsError as error:

@@ -49,8 +49,10 @@ class BlobReader:
         array = self._pursuit.array_at(extent.stop - 1) if self._pursuit else None
         ahead = covering(self._readahead.observe(extent, array))
         ahead = range(max(ahead.start, blocks.stop), max(ahead.stop, blocks.stop))
-        if self._pursuit and (self._readahead.has_jumped or extent.stop <= PEEK):
+        if self._pursuit and self._readahead.has_jumped:
             self._pursuit.begin()
+        elif self._pursuit and extent.stop <= PEEK:
+            self._pursuit.peek()
         answer = self._from_disk(extent)
         # Another daemon may have fetched again what this one has condemned.
         if answer is None or self._fetcher.verifier.is_condemned(self.blob):

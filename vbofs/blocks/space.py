@@ -14,7 +14,8 @@ from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from .blobfile import STAMP_OFFSET, BlobFile
+from .blobfile import BlobFile
+from .blobmap import STAMP_OFFSET
 from .extents import BLOCK_SIZE, BLOCKS_PER_PART, PART_SIZE, block_count, clipped
 
 

@@ -1,0 +1,85 @@
+"""Where the bytes of one request go: out of the network's thread, into blocks, onto the disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ..errors import BlockUnavailable
+from .extents import BLOCK_SIZE, span
+from .flights import Request
+from .store import BlockStore
+
+#: Bytes of a request that are gathered before they are kept, and seconds for which a block that
+#: nobody waits for may lie there: a pwrite(2) and a look at the map for each block cost more than
+#: its checksum.
+GATHERED, PAUSE = 4 * BLOCK_SIZE, 0.02
+
+
+class BlockSink:
+    """Gathers the bytes of a request, and keeps its blocks as they are complete.
+
+    Runs in the remote's worker thread.  Blocks are kept a few at a time, but at once if somebody
+    waits for one of them.  A block is announced if somebody waits for it or if the disk refuses it;
+    waking the trio thread for each of the others would cost more than fetching them.
+    ``Flight.waiters`` is read without a lock: see ``Fetcher._had``.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        store: BlockStore,
+        announce: Callable[[int, bytes], None],
+    ) -> None:
+        self._request = request
+        self._store = store
+        self._announce = announce
+        self._left = span(request.blocks, request.blob.size).size
+        self._buffer = memoryview(bytearray(min(GATHERED, self._left)))
+        self._filled = 0
+        self._block = request.blocks.start  # The first in the buffer.
+        self._complete = 0  # Blocks in the buffer that are whole.
+        self._since = 0.0
+
+    def get_buffer(self) -> memoryview:
+        if self._request.is_abandoned:
+            # Our caller has been told; this ends the thread that still pours, and its connection.
+            raise BlockUnavailable("nobody wants it any more")
+        return self._buffer[self._filled : self._filled + self._left]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._filled += nbytes
+        self._left -= nbytes
+        complete = self._filled // BLOCK_SIZE if self._left else len(self._request.blocks)
+        complete = min(complete, self._request.blocks.stop - self._block)
+        if complete == self._complete:
+            return
+        now = time.monotonic()
+        self._since = self._since if self._complete else now
+        self._complete = complete
+        full = not self._left or self._filled == len(self._buffer)
+        if full or now - self._since > PAUSE or self._is_awaited():
+            self._keep()
+
+    def _is_awaited(self) -> bool:
+        flights = self._request.flights
+        return any(
+            flight is not None and flight.waiters
+            for flight in map(flights.get, range(self._block, self._block + self._complete))
+        )
+
+    def _keep(self) -> None:
+        blocks = range(self._block, self._block + self._complete)
+        size = span(blocks, self._request.blob.size).size
+        content, request = self._buffer[:size], self._request
+        kept = request.file is not None and self._store.put(request.file, blocks.start, content)
+        request.complete.update(blocks)
+        for nth, block in enumerate(blocks):
+            flight = request.flights.get(block)
+            if flight is not None and (flight.waiters or not kept):
+                request.announced.add(block)
+                piece = content[nth * BLOCK_SIZE : (nth + 1) * BLOCK_SIZE]
+                self._announce(block, bytes(piece))
+        rest = self._filled - size
+        self._buffer[:rest] = self._buffer[size : self._filled]
+        self._filled, self._block, self._complete = rest, blocks.stop, 0
