@@ -10,12 +10,14 @@ import hashlib
 import itertools
 import json
 import os
+import socket
 
 import hypothesis
 import pytest
 
 from tests.checklogs import allows_log, expects_log, log_check
 from tests.model.remote import ScriptedStore
+from tests.s3 import ProgrammableS3
 from vbofs import config
 from vbofs.blocks.fetcher import Fetcher
 from vbofs.blocks.reader import BlobReader
@@ -229,3 +231,22 @@ def open_filesystem(open_dataset, store, fetcher, nursery):
         return Filesystem(await open_dataset(**words), store, fetcher, nursery)
 
     return make
+
+
+# --- servers
+
+
+@pytest.fixture
+def s3():
+    """A programmable server with nothing in it."""
+    with ProgrammableS3() as server:
+        yield server
+
+
+@pytest.fixture
+def port():
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number: int = probe.getsockname()[1]
+    return number

@@ -23,15 +23,22 @@ FLOORS = [
     ["handover"],
     ["config", "control", "kept", "logs", "metrics", "mounts", "ownfiles", "systemd"],
     ["tunables"],
-    ["health", "histogram", "model", "servers"],
+    ["health", "histogram", "model", "presets", "servers"],
     ["errors"],
     ["_version"],
 ]
 
 # Each outside world has one door.  The demo is a publisher, a world of its own.
 DOORS = {
-    "boto3": {"remote.s3", "demo"},
-    "botocore": {"remote.s3", "remote.s3_bodies", "remote.s3_errors", "remote.probe", "demo"},
+    "boto3": {"remote.s3_client", "demo"},
+    "botocore": {
+        "remote.s3",
+        "remote.s3_bodies",
+        "remote.s3_client",
+        "remote.s3_errors",
+        "remote.probe",
+        "demo",
+    },
     "urllib3": {"remote.s3"},
     "pandas": {"catalog.tables", "demo", "api"},  # The API names its types only.
     "h5py": {"demo", "cli.demo", "api", "blocks.arrays"},
@@ -43,7 +50,7 @@ DOORS = {
     "prometheus_client": {"metrics"},
     "logging_journald": {"logs"},
     "xxhash": {"blocks.blobmap", "kept"},
-    "cachetools": {"blocks.store", "filesystem", "remote.s3", "remote.sites"},
+    "cachetools": {"blocks.store", "filesystem.openfiles", "remote.s3", "remote.sites"},
 }
 
 # Rooms that know nothing of tasks, time or disks.

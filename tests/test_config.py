@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vbofs.config import FIELDS, PRESETS, Settings, config_file, load, parse_size, release_name
+from vbofs.config import FIELDS, Settings, config_file, load, parse_size, release_name
 from vbofs.errors import SettingsInvalid
+from vbofs.presets import PRESETS
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vbofs.daemon import _warn_of_distant
+from vbofs.daemon.surroundings import warn_of_distant
 from vbofs.mounts import Mount
 
 
@@ -18,4 +18,4 @@ def test_a_cache_on_a_network_file_system_is_said_once(
         expects_log(f"is on a network file system ({fstype})", times=1)
     mounted = [Mount(Path("/"), "nfs4", "a:/"), Mount(tmp_path, fstype, "b:/")]
     monkeypatch.setattr("vbofs.mounts.mounts", lambda: mounted)
-    _warn_of_distant(tmp_path / "cache")
+    warn_of_distant(tmp_path / "cache")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import trio
 
-import vbofs.dataset as dataset_module
 from tests.conftest import PROJECT
 from tests.model.remote import ScriptedStore
+from vbofs.dataset import manifests as manifests_module
 from vbofs.dataset.facts import together
 from vbofs.errors import (
     AccessDenied,
@@ -205,7 +205,7 @@ async def test_a_manifest_beyond_all_reason_is_not_even_fetched(
     expects_log("that is no manifest")
     await open_dataset()
     asked()
-    monkeypatch.setattr(dataset_module, "MAX_DOCUMENT", 5000)
+    monkeypatch.setattr(manifests_module, "MAX_DOCUMENT", 5000)
     published.manifest("1.1.0", b" " * 5001)
     assert list((await open_dataset()).releases) == ["1.0.0", "1.0.1"]
     assert asked()[0] == 0

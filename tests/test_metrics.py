@@ -167,14 +167,6 @@ def answering(state):
     return status
 
 
-@pytest.fixture
-def port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-    return number
-
-
 async def scraped(port, request=b"GET /metrics HTTP/1.0\r\n\r\n", host="127.0.0.1"):
     stream = await trio.open_tcp_stream(host, port)
     async with stream:

@@ -85,7 +85,7 @@ async def test_files_that_are_open_when_it_begins_are_forgotten_by_the_kernel(
     forgotten = []
 
     async def forget(inodes):
-        assert filesystem.recorded is not None  # Whoever reads now is recorded.
+        assert filesystem.files.recorded is not None  # Whoever reads now is recorded.
         forgotten.extend(inodes)
 
     recording.forget = forget
@@ -177,7 +177,7 @@ async def test_a_place_that_will_not_do_is_refused_before_anything_begins(
     with pytest.raises(RecordRefused) as caught:
         await recording.start(str(tmp_path / name))
     assert "\n" not in str(caught.value)
-    assert filesystem.recorded is None
+    assert filesystem.files.recorded is None
     assert (tmp_path / "record.json").read_text() == "a thesis"
 
 

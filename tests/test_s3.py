@@ -6,12 +6,12 @@ import pytest
 import trio
 
 from tests.conftest import contents
-from tests.contract.shelves import ProgrammableShelf, settings_for
-from tests.s3 import Fault, ProgrammableS3
+from tests.contract.shelves import programmable_shelf, settings_for
+from tests.s3 import Fault
 from vbofs import errors
 from vbofs.errors import RemoteError, WrongResponse
 from vbofs.model import Blob, Extent, ObjectFacts, ObjectVersion
-from vbofs.remote import s3 as s3_module
+from vbofs.remote import s3_ranges
 from vbofs.remote.protocol import Collected
 from vbofs.remote.retrying import Retrying
 from vbofs.remote.s3 import S3ObjectStore
@@ -25,17 +25,15 @@ GET = "GET"
 @pytest.fixture(scope="module")
 def common():
     """A server and a client of it for all tests: making one takes longer than using it."""
-    with ProgrammableS3() as server:
-        made = ProgrammableShelf(server)
+    with programmable_shelf() as made:
         yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")
 def impatient(common):
     """A client that notices a stall after half a second."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(s3_module, "READ_TIMEOUT", 0.5)
+        patch.setattr(s3_ranges, "READ_TIMEOUT", 0.5)
         made = S3ObjectStore(settings_for(common.server.url))
     yield made
     made.close()
@@ -190,7 +188,7 @@ async def test_a_small_piece_at_a_time_is_no_stall(server, store, blob):
 
 
 async def test_a_body_that_hardly_moves_is_given_up_like_a_stall(server, store, blob, monkeypatch):
-    monkeypatch.setattr(s3_module, "READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(s3_ranges, "READ_TIMEOUT", 0.3)
     server.faults = [Fault(trickle=(100, 0.1))]
     await assert_fails(fetch(store, blob), RemoteError, "bytes came in 0.3 s", retryable=True)
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tests.conftest import contents
-from tests.contract.shelves import ProgrammableShelf, settings_for
+from tests.contract.shelves import programmable_shelf, settings_for
 from tests.s3 import Fault, ProgrammableS3
 from vbofs.model import Extent
 from vbofs.remote import sites as sites_module
@@ -43,10 +43,8 @@ LIES = {
 
 @pytest.fixture(scope="module")
 def origin():
-    with ProgrammableS3() as server:
-        made = ProgrammableShelf(server)
+    with programmable_shelf() as made:
         yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")

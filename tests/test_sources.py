@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tests.conftest import contents
-from tests.contract.shelves import ProgrammableShelf, settings_for
+from tests.contract.shelves import programmable_shelf, settings_for
 from tests.s3 import ProgrammableS3
 from vbofs.blocks.blobfile import BlobFile
 from vbofs.blocks.extents import BLOCK_SIZE
@@ -23,10 +23,8 @@ CONTENT = contents(2 * BLOCK_SIZE)
 
 @pytest.fixture(scope="module")
 def origin():
-    with ProgrammableS3() as server:
-        made = ProgrammableShelf(server)
+    with programmable_shelf() as made:
         yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,14 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import msgspec
 import platformdirs
 import semver
 
 from .errors import SettingsInvalid
+from .presets import PRESETS, Preset
 from .servers import is_server, parse_chain
 
 VARIABLE_PREFIX = "VBOFS_"
@@ -33,24 +34,6 @@ PROJECT_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
 REGION_NAME = re.compile(r"[a-z0-9-]+")
 #: Symbolic links followed to a mountpoint, as many as Linux itself follows.
 MOST_LINKS = 40
-
-
-class Preset(NamedTuple):
-    """Where a dataset that we know by name is published."""
-
-    bucket: str
-    project: str
-    region: str
-
-
-PRESETS = {
-    "visual-behavior-ophys": Preset(
-        "visual-behavior-ophys-data", "visual-behavior-ophys", "us-west-2"
-    ),
-    "visual-behavior-neuropixels": Preset(
-        "visual-behavior-neuropixels-data", "visual-behavior-neuropixels", "us-west-2"
-    ),
-}
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.mount.conftest import ground, machines, sample, sample_url, shared
+from tests.mount.conftest import ground, machines, sample_url, shared
 
-__all__ = ["ground", "machines", "sample", "sample_url", "shared"]
+__all__ = ["ground", "machines", "sample_url", "shared"]

@@ -121,3 +121,12 @@ def moto_server():
         yield f"http://{host}:{port}"
     finally:
         server.stop()
+
+
+@contextmanager
+def programmable_shelf():
+    """The shelf of a programmable server that lives as long."""
+    with ProgrammableS3() as server:
+        made = ProgrammableShelf(server)
+        yield made
+        made.close()

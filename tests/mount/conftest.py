@@ -17,7 +17,7 @@ import pytest
 
 from tests.mount.machine import Machine
 from tests.mount.published import Published
-from tests.s3 import ProgrammableS3
+from tests.mount.servicemanager import FILE, SIZE, ServiceManager
 from vbofs.demo import DemoServer, publish
 
 HERE = Path(__file__).parent
@@ -94,12 +94,6 @@ def shared(machines, sample_url):
 
 
 @pytest.fixture
-def s3():
-    with ProgrammableS3() as server:
-        yield server
-
-
-@pytest.fixture
 def published(s3):
     """An empty dataset on the programmable server."""
     return Published(s3)
@@ -111,3 +105,12 @@ def at_s3(machines, s3):
     made = machines(s3.url)
     yield made
     made.clean()
+
+
+@pytest.fixture
+def manager(at_s3, published):
+    """A service manager of a machine for which a release with one file is published."""
+    published.release("1.0.0", {FILE: SIZE})
+    made = ServiceManager(at_s3.root)
+    yield made
+    made.close()

@@ -11,6 +11,10 @@ from pathlib import Path
 from tests.mount.machine import VBOFS, Machine
 from tests.mount.waiting import eventually
 
+#: What is published for it: a release with one file.
+FILE = "behavior_sessions/one.nwb"
+SIZE = 300_000
+
 
 class ServiceManager:
     """Hears what is said to ``NOTIFY_SOCKET``: *lines*; *channel* is the last descriptor."""

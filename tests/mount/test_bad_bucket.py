@@ -1,4 +1,4 @@
-"""Bad buckets, servers and networks: issue 2, §3."""
+"""Bad buckets, servers and networks: one line and an exit status each."""
 
 from __future__ import annotations
 

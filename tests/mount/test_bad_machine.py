@@ -1,4 +1,4 @@
-"""Bad mountpoints, machines without FUSE, ordinary users: issue 2, §3."""
+"""Bad mountpoints, machines without FUSE, ordinary users: one line and an exit status each."""
 
 from __future__ import annotations
 

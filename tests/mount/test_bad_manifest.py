@@ -1,4 +1,4 @@
-"""Manifests that are wrong: left out and reported, and the others stay.  Issue 2, §3."""
+"""Manifests that are wrong: left out and reported, and the others stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad options, variables, configuration files, logs and cache directories: issue 2, §3."""
+"""Bad options, variables, configuration files, logs and cache directories."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_in_the_foreground_it_logs_to_stderr_and_tells_systemd(here):
         out, said = daemon.communicate(timeout=20)
         assert manager.recv(4096) == b"STOPPING=1"
     assert (daemon.returncode, out) == (0, b"")
-    assert b"INFO vbofs.daemon: SIGTERM: unmounting" in said
+    assert b"INFO vbofs.daemon.kernel: SIGTERM: unmounting" in said
     assert not is_mounted(here.home / "vbo")
 
 

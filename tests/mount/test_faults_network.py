@@ -22,9 +22,9 @@ SIZE = 12 * MIB + 321
 TIMEOUT = float(os.environ.get("SOAK_TIMEOUT", "4"))
 # A daemon that calls it a stall after a second: the constant is 15, and nobody has that time.
 IMPATIENT = """
-import vbofs.remote.s3
+import vbofs.remote.s3_ranges
 
-vbofs.remote.s3.READ_TIMEOUT = 1
+vbofs.remote.s3_ranges.READ_TIMEOUT = 1
 """
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.mount.descriptors import descriptors
 from tests.mount.machine import VBOFS, Mounted, is_mounted
 from tests.mount.reading import forget, opened
 from tests.mount.waiting import eventually
@@ -114,13 +114,8 @@ def test_sigterm_under_load_lets_every_reader_end_right(at_s3, published):
 @pytest.fixture
 def many_descriptors():
     """This process may open what the test needs."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = HANDLES + 500
-    if hard != resource.RLIM_INFINITY and hard < wanted:
-        pytest.skip(f"this machine allows no more than {hard} descriptors")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with descriptors(HANDLES + 500):
+        yield
 
 
 def test_ten_thousand_handles_on_many_files_by_a_daemon_with_256_descriptors(

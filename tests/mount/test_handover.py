@@ -9,22 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.mount.machine import VBOFS, is_mounted
-from tests.mount.servicemanager import ServiceManager, service
+from tests.mount.servicemanager import FILE, SIZE, service
 from tests.mount.waiting import eventually
 from vbofs import errors
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root hands a mount over")
-
-FILE = "behavior_sessions/one.nwb"
-SIZE = 300_000
-
-
-@pytest.fixture
-def manager(at_s3, published):
-    published.release("1.0.0", {FILE: SIZE})
-    made = ServiceManager(at_s3.root)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import mmap
 import os
-import resource
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 
+from tests.mount.descriptors import descriptors
 from tests.mount.reading import opened
 from tests.mount.waiting import eventually
 from tests.s3 import Fault
@@ -99,19 +99,14 @@ def test_a_file_read_from_front_to_back_does_not_pass_through_memory(at_s3, publ
 
 
 @pytest.fixture
-def descriptors():
+def many_descriptors():
     """As many as the test needs, of files and of directories."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = HANDLES + HANDLES // 2 + 500
-    if hard != resource.RLIM_INFINITY and hard < wanted:
-        pytest.skip(f"this machine allows no more than {hard} descriptors")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with descriptors(HANDLES + HANDLES // 2 + 500):
+        yield
 
 
 def test_ten_thousand_handles_on_files_and_half_as_many_on_a_directory_take_little(
-    at_s3, published, descriptors
+    at_s3, published, many_descriptors
 ):
     names = _names(FILES)
     published.release("1.0.0", dict.fromkeys(names, 300_000))

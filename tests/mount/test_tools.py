@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tarfile
 from hashlib import md5
 
@@ -13,18 +12,13 @@ import numpy as np
 import pytest
 from pynwb import NWBHDF5IO
 
+from tests.programs import needs
 from vbofs.demo import VERSIONS
 
 EXPERIMENT = "behavior_ophys_experiments/behavior_ophys_experiment_951980471.nwb"
 SESSION = "behavior_sessions/behavior_session_870987812.nwb"
 TRACES = "processing/ophys/dff/traces/data"
 RELEASE = "1.1.0"
-
-
-def needs(program):
-    """Skip the test where the *program* is not installed."""
-    missing = shutil.which(program) is None
-    return pytest.mark.skipif(missing, reason=f"{program} is not installed")
 
 
 @pytest.fixture

@@ -8,24 +8,14 @@ import threading
 
 import pytest
 
-from tests.mount.servicemanager import ServiceManager, service
+from tests.mount.servicemanager import FILE, SIZE, ServiceManager, service
 from tests.mount.waiting import eventually
 from tests.s3 import Fault
 from vbofs.daemon.watchdog import Watchdog
 from vbofs.fuse.pulse import NAME, Pulse
 
-FILE = "behavior_sessions/one.nwb"
-SIZE = 300_000
 #: A tenth of a second between two looks.
 OFTEN = {"WATCHDOG_USEC": "300000"}
-
-
-@pytest.fixture
-def manager(at_s3, published):
-    published.release("1.0.0", {FILE: SIZE})
-    made = ServiceManager(at_s3.root)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -6,22 +6,17 @@ import errno
 import json
 import os
 import re
-import shutil
 import urllib.request
 
 import pytest
 
+from tests.programs import needs
 from vbofs.xattrs import ROOM
 
 FILE = "behavior_sessions/behavior_session_870987812.nwb"
 RELEASE = "1.1.0"
 PREFIX = "user.vbofs."
 NAMES = ("version_id", "url", "blake2b", "etag", "file_id", "release", "verified")
-
-
-def needs(program):
-    missing = shutil.which(program) is None
-    return pytest.mark.skipif(missing, reason=f"{program} is not installed")
 
 
 @pytest.fixture

@@ -32,9 +32,9 @@ SLACK = STALL + 7
 SILENCE = 6 * TIMEOUT
 #: A daemon that calls it a stall after some seconds; the constant is 15.
 SITE = f"""
-import vbofs.remote.s3
+import vbofs.remote.s3_ranges
 
-vbofs.remote.s3.READ_TIMEOUT = {STALL}
+vbofs.remote.s3_ranges.READ_TIMEOUT = {STALL}
 """
 FOREIGN = ("VBOFS_", "AWS_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 

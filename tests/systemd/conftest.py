@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from tests.mount.published import Published
-from tests.s3 import ProgrammableS3
 from tests.systemd.sandbox import Sandbox
 
 HERE = Path(__file__).parent
@@ -110,12 +109,6 @@ def booted():
             yield made
         finally:
             made.stop()
-
-
-@pytest.fixture
-def s3():
-    with ProgrammableS3() as server:
-        yield server
 
 
 @pytest.fixture

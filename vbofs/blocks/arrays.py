@@ -11,9 +11,7 @@ smaller than a block, so that whatever else was left out the file can be opened 
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
-import gc
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -24,6 +22,7 @@ from ..errors import BlockUnavailable, ExtraMissing, VbofsError
 from ..model import Extent
 from .extents import BLOCK_SIZE, clipped
 from .reader import BlobReader
+from .stream import NO_COLLECTION, BlobStream
 
 #: Objects looked at in one file; published ones have some 400.
 MOST_OBJECTS = 100_000
@@ -72,7 +71,7 @@ async def arrays_in(reader: BlobReader) -> list[Array]:
         return []
     file = _CachedFile(reader)
     async with _H5PY:
-        with _no_collection():
+        with NO_COLLECTION:
             found = await trio.to_thread.run_sync(_listed, file)
     if isinstance(found, str):
         key = reader.blob.version.key
@@ -95,61 +94,28 @@ def apart_from(size: int, arrays: Iterable[Array]) -> list[Extent]:
     return [*gaps, Extent(at, size)] if at < size else gaps
 
 
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """No cyclic garbage is collected meanwhile.
-
-    A thread in h5py holds its lock while it waits for trio's thread to fetch; if that thread came
-    to free some h5py object, which wants the lock too, both would wait for ever.  So no exception
-    leaves the thread either: its traceback holds such objects.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 async def _is_hdf5(reader: BlobReader) -> bool:
     from .hdf5 import is_hdf5
 
     return is_hdf5(bytes(await reader.read(0, BLOCK_SIZE)))
 
 
-class _CachedFile(io.RawIOBase):
+class _CachedFile(BlobStream):
     """A blob as a file, for a thread; what it waits for, trio's thread fetches."""
 
     def __init__(self, reader: BlobReader) -> None:
+        super().__init__(reader.blob)
         self._reader = reader
-        self._at = 0
         #: Why a read failed: HDF5 loses the reason on its way.
         self.trouble: VbofsError | None = None
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = (0, self._at, self._reader.blob.size)[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
+    def bytes_at(self, offset: int, size: int) -> memoryview:
+        """OSError if they cannot be had."""
         try:
-            content = trio.from_thread.run(self._reader.read, self._at, len(buffer))
+            return trio.from_thread.run(self._reader.read, offset, size)
         except VbofsError as error:
             self.trouble = error.with_traceback(None)
             raise OSError(str(error)) from None
-        buffer[: len(content)] = content
-        self._at += len(content)
-        return len(content)
 
 
 def _listed(file: _CachedFile) -> list[Array] | str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..config import PRESETS, Settings, release_name
+from ..config import Settings, release_name
 from ..errors import RecordInvalid, SettingsInvalid
+from ..presets import PRESETS
 from .options import dataset_options, settings_at
 from .words import counted, shown, size
 
@@ -55,7 +56,7 @@ async def _of_release(settings: Settings, name: str) -> str:
     async with catalogue(settings) as dataset:
         release = dataset.latest if name == "latest" else name
         contents = await dataset.contents(release)
-        document = await dataset.document(release)
+        document = await dataset.manifest_bytes(release)
     manifest = f"{settings.project.rpartition('/')[2]}_project_manifest_v{release}.json"
     return (
         f"Data are release {release} of {_named(settings.dataset)},"

@@ -16,7 +16,7 @@ import platformdirs
 
 from .. import control, mounts
 from ..catalog.views import VIEWS
-from ..errors import MountFailed
+from ..errors import MountFailed, VbofsError
 from .words import counted, size
 
 #: Seconds.
@@ -74,18 +74,37 @@ def stop(mountpoint: Path, folder: Path) -> None:
     """Unmount the sample, stop its server, and remove everything that the demo made."""
     from ..demo import DemoServer
 
-    mountpoint = mountpoint.expanduser().resolve()
-    mount = mounts.mounted_at(mountpoint)
-    if mount is not None and mount.is_ours:
-        try:
-            mounts.unmount(mountpoint)
-        except MountFailed:
-            mounts.unmount(mountpoint, lazy=True)
-        with contextlib.suppress(OSError):
-            mountpoint.rmdir()
+    places = _mounted_from(folder)
+    mount = mounts.mounted_at(mountpoint.expanduser().resolve())
+    if mount is not None and mount.is_ours:  # Also one whose daemon has died.
+        places.add(mount.path)
+    for place in places:
+        _unmount(place)
     DemoServer(folder / "server").stop()
     shutil.rmtree(folder, ignore_errors=True)
-    click.echo(f"The demo is gone: {mountpoint}, its server and {folder}.")
+    gone = [*map(str, sorted(places)), "its server"]
+    click.echo(f"The demo is gone: {', '.join(gone)} and {folder}.")
+
+
+def _mounted_from(folder: Path) -> set[Path]:
+    """Where the sample of *folder* is mounted, as far as the daemons say."""
+    found = set()
+    for mount in mounts.mounts():
+        if mount.is_ours:
+            with contextlib.suppress(VbofsError):
+                cache = Path(control.ask(mount.path, "status")["cache"]["dir"])
+                if cache.is_relative_to(folder.resolve()):
+                    found.add(mount.path)
+    return found
+
+
+def _unmount(mountpoint: Path) -> None:
+    try:
+        mounts.unmount(mountpoint)
+    except MountFailed:
+        mounts.unmount(mountpoint, lazy=True)
+    with contextlib.suppress(OSError):
+        mountpoint.rmdir()
 
 
 def _mount(mountpoint: Path, folder: Path, url: str) -> None:

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from ..config import PRESETS, Settings, load
+from ..config import Settings, load
+from ..presets import PRESETS
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -53,7 +53,7 @@ class Recording:
     ) -> None:
         self._settings = settings
         self.places = places
-        self._filesystem = filesystem
+        self._files = filesystem.files
         self._nursery = nursery
         self._path: Path | None = None
         self._began = self._saved = datetime.now(UTC)
@@ -63,14 +63,14 @@ class Recording:
         self.forget: Callable[[Iterable[int]], Awaitable[None]] = _nobody_keeps_anything
 
     def __repr__(self) -> str:
-        return f"<Recording {self._path}, {self._filesystem.recorded!r}>"
+        return f"<Recording {self._path}, {self._files.recorded!r}>"
 
     def verbs(self) -> Verbs:
         return {"record_start": self.start, "record_stop": self.stop}
 
     def statistics(self) -> dict[str, Any] | None:
         """What is being recorded, for ``vbofs status``; None: nothing is."""
-        reads = self._filesystem.recorded
+        reads = self._files.recorded
         if reads is None:
             return None
         return {
@@ -84,16 +84,16 @@ class Recording:
         """Record from now on, in the new *file*, an absolute path.  RecordRefused."""
         path = Path(file)
         async with self._changing:
-            if self._filesystem.recorded is not None:
+            if self._files.recorded is not None:
                 raise RecordRefused(f"what is read is being recorded already, in {self._path}")
             if not path.is_absolute() or path.is_relative_to(self._settings.mountpoint):
                 raise RecordRefused(f"{path} lies in the mount; name a file outside of it")
             self._began = datetime.now(UTC)
             await _in_thread(path, _make, path, encode(await self._record([])))
             self._path = path
-            self._filesystem.recorded = Reads()
+            self._files.recorded = Reads()
             with trio.move_on_after(FORGET_PATIENCE):
-                await self.forget(self._filesystem.opened)
+                await self.forget(self._files.opened)
             self._saving = trio.CancelScope()
             self._nursery.start_soon(self._keep_saving, self._saving)
             log.info("recording what is read, in %s", path)
@@ -102,12 +102,12 @@ class Recording:
     async def stop(self) -> dict[str, Any]:
         """Write the record and end it; what it came to.  RecordRefused: it goes on."""
         async with self._changing:
-            reads = self._filesystem.recorded
+            reads = self._files.recorded
             if reads is None:
                 raise RecordRefused("nothing is being recorded; begin with: vbofs record start")
             answer = self.statistics() or {}
             await self._save(reads)
-            self._filesystem.recorded = None
+            self._files.recorded = None
             self._saving.cancel()
             log.info("recorded what was read, in %s", self._path)
             return answer
@@ -116,7 +116,7 @@ class Recording:
         """The daemon ends: write what there is."""
         with trio.move_on_after(LAST_PATIENCE) as patience:
             patience.shield = True
-            if self._filesystem.recorded is not None:
+            if self._files.recorded is not None:
                 try:
                     await self.stop()
                 except Exception as error:  # Whatever it is, the mount ends as it should.
@@ -129,7 +129,7 @@ class Recording:
             noted = 0
             while True:
                 await trio.sleep(SAVE_EVERY)
-                reads = self._filesystem.recorded
+                reads = self._files.recorded
                 if reads is None or reads.notes == noted:
                     continue
                 noted = reads.notes

@@ -1,68 +1,40 @@
 """Which releases a dataset has, and what is in each: asked once and kept for ever.
 
 Kept under ``datasets/<id>/`` in the cache directory: the listing of manifests and of what lies at
-the prefix's root (an answer of its day), the manifests themselves, and what facts.py keeps.
-Manifests are checked when they are first seen, so that a bad one never becomes a directory; it is
-reported, and the others stay.
+the prefix's root (an answer of its day), the manifests (manifests.py), and sizes (facts.py).
 
 All shared state changes between two awaits.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import msgspec
 import semver
 import trio
 
-from ..catalog.manifest import MAX_DOCUMENT, Manifest, Origin, check_name, parse, release_of
+from ..catalog.manifest import Manifest, Origin
 from ..config import Settings
 from ..errors import (
-    AccessDenied,
     ManifestInvalid,
     NoReleases,
-    ObjectMissing,
     RemoteError,
     UnknownRelease,
     VbofsError,
 )
 from ..kept import Kept
-from ..model import Blob, Extent, ObjectFacts, ObjectVersion
-from ..remote.protocol import Collected, Listed, ObjectStore
-from .facts import FactBook, together
+from ..model import Blob
+from ..remote.protocol import ObjectStore
+from .facts import FactBook
+from .listing import Document, Listing, document_of, manifest_document, published_under
+from .manifests import Manifests, digest
+
+__all__ = ["Contents", "Dataset", "Document", "Listing"]
 
 log = logging.getLogger(__name__)
-
-
-class Document(msgspec.Struct, frozen=True):
-    """A small object outside the releases: a manifest, or a file at the prefix's root."""
-
-    name: str
-    version: ObjectVersion
-    facts: ObjectFacts
-    #: The release, for a manifest.
-    release: str = ""
-    #: Why this manifest is left out; "" for a good one.
-    flaw: str = ""
-    #: Files and tables, for a good manifest.
-    entries: int = 0
-
-    @property
-    def blob(self) -> Blob:
-        return Blob(self.version, *self.facts)
-
-
-class Listing(msgspec.Struct, frozen=True):
-    """What the bucket said at *checked*, in seconds since 1970."""
-
-    manifests: list[Document] = []
-    root: list[Document] = []
-    checked: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +63,10 @@ class Dataset:
     def __init__(self, remote: ObjectStore, settings: Settings) -> None:
         self._remote = remote
         self._settings = settings
-        self._origin = Origin(settings.bucket, settings.project, settings.endpoint_url)
         self._folder = settings.cache_dir / "datasets" / _folder_name(settings)
         self._kept_listing = Kept(self._folder / "listing", Listing)
+        origin = Origin(settings.bucket, settings.project, settings.endpoint_url)
+        self._manifests = Manifests(remote, origin, self._folder / "manifests")
         self._facts = FactBook(remote, settings, self._folder)
         self._checking = trio.Lock()
         self._opened = False
@@ -210,18 +183,17 @@ class Dataset:
         async with self._checking:
             self._checked = trio.current_time()  # Also if it fails: not at every ls.
             known = {(m.name, m.version, m.facts): m for m in self.listing.manifests}
-            found = await self._list(f"{self._settings.project}/manifests/")
-            manifests = [m for m in map(self._manifest_document, found) if m]
+            project = self._settings.project
+            found = await published_under(self._remote, f"{project}/manifests/")
+            manifests = [m for listed in found if (m := manifest_document(listed, project))]
             if not manifests:
                 raise self._nothing()
             news = [m for m in manifests if (m.name, m.version, m.facts) not in known]
             root = self.listing.root
             if news or not self.listing.checked:
-                root = [
-                    self._document(listed)
-                    for listed in await self._list(f"{self._settings.project}/")
-                ]
-            checked = {m.name: m for m in await self._checked_manifests(news)}
+                found = await published_under(self._remote, f"{project}/")
+                root = [document_of(listed) for listed in found]
+            checked = {m.name: m for m in await self._manifests.checked(news)}
             kept = [
                 document
                 for m in manifests
@@ -239,53 +211,6 @@ class Dataset:
         self._kept_listing.save(new)
         return (old.manifests, old.root) != (new.manifests, new.root)
 
-    async def _list(self, prefix: str) -> list[Listed]:
-        """The current versions of what lies directly under *prefix*, named and servable."""
-        found: list[Listed] = []
-        marker = None
-        while True:
-            page = await self._remote.page(prefix, marker=marker, shallow=True)
-            found += [
-                listed
-                for listed in page.listed
-                if listed.is_latest and _is_name(listed.version.key.removeprefix(prefix))
-            ]
-            marker = page.marker
-            if marker is None:
-                break
-        return [await self._named(listed) for listed in found]
-
-    async def _named(self, listed: Listed) -> Listed:
-        """*listed* with its version id, if the listing may not name it."""
-        return listed if listed.version.version_id else await self._remote.head(listed.version)
-
-    def _document(self, listed: Listed, release: str = "") -> Document:
-        name = listed.version.key.rpartition("/")[2]
-        return Document(name, listed.version, listed.facts, release)
-
-    def _manifest_document(self, listed: Listed) -> Document | None:
-        name = listed.version.key.rpartition("/")[2]
-        release = release_of(name, self._settings.project)
-        return self._document(listed, release) if release else None
-
-    async def _checked_manifests(self, news: list[Document]) -> list[Document]:
-        """Read and check manifests never seen before; the bad ones say why in ``flaw``."""
-        checked: list[Document] = []
-
-        async def check(document: Document) -> None:
-            try:
-                manifest = await self._manifest(document)
-                checked.append(msgspec.structs.replace(document, entries=len(manifest.entries)))
-            except ManifestInvalid as error:
-                log.warning("%s", error)
-                checked.append(msgspec.structs.replace(document, flaw=str(error)))
-            except (AccessDenied, ObjectMissing) as error:
-                # Not the manifest's own flaw, so not kept: the next look asks again.
-                log.warning("the manifest of v%s is left out: %s", document.release, error)
-
-        await together(check, news)
-        return checked
-
     # --- what is in one
 
     async def contents(self, release: str) -> Contents:
@@ -295,7 +220,7 @@ class Dataset:
         listing has shown.  A file that is gone from the bucket is left out, and said to be.
         """
         document = self._manifest_of(release)
-        manifest = await self._manifest(document)
+        manifest = await self._manifests.of(document)
         entries = manifest.entries
         facts = await self._facts.of([entry.version for entry in entries])
         files = tuple(
@@ -320,10 +245,6 @@ class Dataset:
             manifest.file_id_column,
         )
 
-    async def manifest(self, release: str) -> Manifest:
-        """What *release* pins.  UnknownRelease, or a RemoteError if it is not kept."""
-        return await self._manifest(self._manifest_of(release))
-
     def _manifest_of(self, release: str) -> Document:
         """Shown or not: ``--release latest`` moves on, and the directory it showed first stays."""
         for document in self.listing.manifests:
@@ -331,47 +252,16 @@ class Dataset:
                 return document
         raise UnknownRelease(f"release {release} of {self._settings.dataset} has been withdrawn")
 
+    async def manifest(self, release: str) -> Manifest:
+        """What *release* pins.  UnknownRelease, or a RemoteError if it is not kept."""
+        return await self._manifests.of(self._manifest_of(release))
+
     async def manifest_bytes(self, release: str) -> bytes:
-        """The manifest of *release*, byte for byte."""
-        return await self._body(self._manifest_of(release))
-
-    async def document(self, release: str) -> bytes:
-        """The manifest of *release*, as it was published."""
-        return await self._body(self._manifest_of(release))
-
-    async def _manifest(self, document: Document) -> Manifest:
-        return parse(await self._body(document), self._origin, document.release)
-
-    async def _body(self, document: Document) -> bytes:
-        kept = Kept(self._folder / "manifests" / _digest(*document.version), bytes)
-        body = kept.load()
-        if body is None:
-            body = await self._download(document.blob)
-            kept.save(body)
-        return body
-
-    async def _download(self, blob: Blob) -> bytes:
-        if blob.size > MAX_DOCUMENT:
-            raise ManifestInvalid(f"{blob.version.key} has {blob.size} bytes: that is no manifest")
-        sink = Collected(blob.size)
-        if blob.size:
-            await self._remote.fetch(blob, Extent(0, blob.size), sink)
-        return sink.getvalue()
-
-
-def _is_name(name: str) -> bool:
-    try:
-        check_name(name)
-    except ManifestInvalid:
-        return False  # The directory's own marker object, or something hostile.
-    return True
-
-
-def _digest(*words: str) -> str:
-    return hashlib.blake2b("\0".join(words).encode(), digest_size=16).hexdigest()
+        """The manifest of *release*, byte for byte as it was published."""
+        return await self._manifests.body(self._manifest_of(release))
 
 
 def _folder_name(settings: Settings) -> str:
     """Of its own for every endpoint: the same bucket's name elsewhere is another bucket."""
-    where = _digest(settings.endpoint_url or settings.region, settings.bucket, settings.project)
+    where = digest(settings.endpoint_url or settings.region, settings.bucket, settings.project)
     return f"{settings.bucket}-{where[:8]}"

@@ -1,4 +1,4 @@
-"""S3: the only room with boto3 and urllib3, and the only one with threads.
+"""S3: the only room that asks it, and the only one with threads.
 
 boto3 is the control plane: endpoints, credentials, signing, listing, HEAD.  For the bytes
 themselves its cost is 1.3 ms of Python per request, so ranges are read with a URL that boto3 has
@@ -12,55 +12,34 @@ abandoned when its task is cancelled; sockets have time-outs, so the thread ends
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-import boto3
-import botocore
 import botocore.session
 import trio
 from botocore.awsrequest import AWSPreparedRequest
-from botocore.config import Config
 from botocore.httpsession import URLLib3Session
-from botocore.loaders import Loader
 from botocore.utils import get_environ_proxies
 from cachetools import TTLCache
 
-from .._version import __version__
 from ..config import Settings
-from ..errors import AccessDenied, ObjectMissing, RemoteError, WrongResponse
+from ..errors import AccessDenied, RemoteError, WrongResponse
 from ..model import Blob, Extent, ObjectFacts, ObjectVersion
 from .protocol import Listed, Page, Requests, Sink
-from .s3_bodies import BoundedAnswers
-from .s3_errors import Answer, error_of, error_of_answer
+from .s3_client import AGENT, client
+from .s3_errors import error_of
+from .s3_ranges import Pace, Patience, check, poured, usual_patience
 from .waits import current, waiting_for
 
 T = TypeVar("T")
 
-#: Seconds.  A read time-out is a stall: no byte for that long.
-CONNECT_TIMEOUT = 10
-READ_TIMEOUT = 15
-#: Bytes in that time, less than a modem's: below it another connection is worth a try.
-LEAST_PROGRESS = 16 << 10
 #: Seconds: a URL is signed for an hour and used for a quarter of one.
 SIGNED_FOR = 3600
 SIGNED_URL_LIFE = 900
 #: Bytes; S3's own limit is 50 TB.  The kernel and msgpack count to 2^63.
 LARGEST_OBJECT = 1 << 50
-#: Bytes of an error's body that are looked at.
-ERROR_BODY = 64 << 10
-AGENT = f"vbofs/{__version__} botocore/{botocore.__version__}"
-
-
-class Patience(NamedTuple):
-    """Seconds to connect, seconds for a byte to come, and bytes that must have come in those."""
-
-    connect: float
-    read: float
-    progress: int
 
 
 class S3ObjectStore:
@@ -88,14 +67,14 @@ class S3ObjectStore:
         nobody = None if settings.profile else {"profile": (None, None, None, None)}
         core = botocore.session.Session(nobody, profile=settings.profile)
         try:
-            self._client = _client(core, settings)
+            self._client = client(core, settings)
         except Exception as error:
             raise error_of(error, settings, "the configuration") from error
         endpoint = self._client.meta.endpoint_url
         self._http = URLLib3Session(
             verify=core.get_config_variable("ca_bundle") or True,
             proxies=get_environ_proxies(endpoint) if proxies is None else proxies,
-            timeout=(patience or _usual_patience())[:2],
+            timeout=(patience or usual_patience())[:2],
             max_pool_connections=settings.connections,
         )
 
@@ -208,14 +187,21 @@ class S3ObjectStore:
         with waiting_for("server"):
             response = self._http.send(self._range_request(blob, extent))
         raw: Any = response.raw
+        received = 0
         try:
-            self._check(response, blob, extent)
+            check(response, blob, extent, self._settings)
             # http.client's own readinto() spares two copies of urllib3's.
-            self._pour(getattr(raw, "_fp", raw), extent.size, sink)
+            for got in poured(getattr(raw, "_fp", raw), extent.size, sink, self._pace()):
+                received += got
         except BaseException:
             raw.close()  # Whatever is left in the socket must not answer the next request.
             raise
+        finally:
+            self._count(received=received)
         raw.release_conn()
+
+    def _pace(self) -> Pace:
+        return Pace(self._patience or usual_patience())
 
     def _range_request(self, blob: Blob, extent: Extent) -> AWSPreparedRequest:
         headers = {
@@ -245,123 +231,6 @@ class S3ObjectStore:
                 self._urls[version] = url
         return url
 
-    def _check(self, response: Any, blob: Blob, extent: Extent) -> None:
-        """Raise unless *response* is the very bytes asked for."""
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        if response.status_code != 206:
-            answer = _answer(response.status_code, headers, response.raw)
-            raise error_of_answer(answer, self._settings, blob.version.key)
-        expected = {
-            "content-range": f"bytes {extent.start}-{extent.stop - 1}/{blob.size}",
-            "content-length": str(extent.size),
-            "x-amz-version-id": blob.version.version_id,
-            "etag": f'"{blob.etag}"',
-            "content-encoding": "identity",
-        }
-        required = ("content-range", "content-length")
-        if (
-            blob.version.version_id == "null"
-            and headers.get("etag", expected["etag"]) != (expected["etag"])
-        ):
-            raise ObjectMissing(
-                f"{blob.version.key} was replaced in its bucket, which keeps no versions; mount"
-                " again to read the new one"
-            )
-        for name, value in expected.items():
-            got = headers.get(name)
-            if got != value and (got is not None or name in required):
-                raise WrongResponse(f"{blob.version.key}: asked for {name} {value!r}, got {got!r}")
-
-    def _pour(self, body: Any, size: int, sink: Sink) -> None:
-        left = size
-        pace = Pace(self._patience or _usual_patience())
-        try:
-            while left:
-                got = _arrived(body, sink.get_buffer()[:left])
-                if not got:
-                    raise WrongResponse(f"the body ends {left} bytes early")
-                left -= got
-                sink.buffer_updated(got)
-                pace.check(size - left)
-        finally:
-            self._count(received=size - left)
-
-
-def _arrived(body: Any, room: memoryview) -> int:
-    """Read what is there into *room*, a byte at least; 0 at the end.
-
-    http.client's readinto() comes back only when *room* is full, however slowly the bytes trickle
-    in.  So this asks the file under it, and keeps http.client's account of what is left.
-    """
-    if body.fp is None or body.length is None:
-        return int(body.readinto(room))
-    got = int(body.fp.readinto1(room[: body.length]))
-    body.length -= got
-    if not body.length:
-        body.readinto(bytearray())  # Its way of noticing the end, and freeing the connection.
-    return got
-
-
-class Pace:
-    """Notices a body that trickles: a socket's time-out is content with a byte now and then."""
-
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
-        self._since = time.monotonic()
-        self._had = 0
-
-    def check(self, had: int) -> None:
-        """*had* bytes have come so far; RemoteError if hardly any of them came lately."""
-        now = time.monotonic()
-        _, within, least = self._patience
-        if now - self._since > within:
-            if had - self._had < least:
-                raise RemoteError(f"only {had - self._had} bytes came in {within:g} s")
-            self._since, self._had = now, had
-
-
-def _usual_patience() -> Patience:
-    return Patience(CONNECT_TIMEOUT, READ_TIMEOUT, LEAST_PROGRESS)
-
-
-class _OneService(Loader):  # type: ignore[misc]  # botocore has no types.
-    """Knows that there is S3 without reading 400 directories of other services' models: a tenth of
-    the time that a mount takes."""
-
-    def list_available_services(self, type_name: str) -> list[str]:
-        return ["s3"]
-
-
-def _client(core: botocore.session.Session, settings: Settings) -> Any:
-    custom = settings.endpoint_url is not None
-    config = Config(
-        signature_version="s3v4" if settings.profile else botocore.UNSIGNED,
-        # Retrying does that, with one deadline for everything.
-        retries={"total_max_attempts": 1},
-        connect_timeout=CONNECT_TIMEOUT,
-        read_timeout=READ_TIMEOUT,
-        max_pool_connections=settings.connections,
-        # A checksum of the whole object says nothing about a range of it.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        s3={"addressing_style": "path" if custom else "auto"},
-        # Where to ask is a setting of ours; AWS_ENDPOINT_URL is for other programs.
-        ignore_configured_endpoint_urls=True,
-        user_agent=AGENT,
-    )
-    core.register_component("data_loader", _OneService())
-    session = boto3.Session(botocore_session=core, region_name=settings.region)
-    client = session.client("s3", endpoint_url=settings.endpoint_url, config=config)
-    client.meta.events.register("before-call.s3", _stay_in_region)
-    client.meta.events.register("before-send.s3", BoundedAnswers(client).send)
-    return client
-
-
-def _stay_in_region(params: dict[str, Any], **_: object) -> None:
-    """Keep botocore from following a redirect to another region: the data plane would not, and a
-    server that we were told to use has no say in where else we go."""
-    params["context"].setdefault("s3_redirect", {})["redirected"] = True
-
 
 def _check_listing(answer: Mapping[str, Any], prefix: str) -> None:
     """A proxy's or a hotel's page of HTML is XML enough for botocore: a listing of nothing."""
@@ -384,10 +253,3 @@ def _may_list_without_versions(error: RemoteError) -> bool:
     """Listing versions is a permission of its own (s3:ListBucketVersions), and not every server
     that speaks S3 knows it."""
     return isinstance(error, AccessDenied) or "NotImplemented" in str(error)
-
-
-def _answer(status: int, headers: Mapping[str, str], raw: Any) -> Answer:
-    body = raw.read(ERROR_BODY).decode("utf-8", "replace")
-    found = {tag: re.search(rf"<{tag}>([^<]*)</{tag}>", body) for tag in ("Code", "Message")}
-    code, text = (match[1] if match else "" for match in found.values())
-    return Answer(status, code, text, headers)

@@ -30,7 +30,8 @@ from ..servers import MOST_CACHES
 from .breaker import Breaker
 from .protocol import Collected, Listed, ObjectStore, Page, Requests, Sink
 from .retrying import Resumable
-from .s3 import Patience, S3ObjectStore
+from .s3 import S3ObjectStore
+from .s3_ranges import Patience
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The programmable S3 tells the truth as moto does; how it lies is in tests/s3/test_faults.py."""
+"""The programmable S3 tells the truth as moto does; how it lies is in the files beside this."""
 
 from __future__ import annotations
 
@@ -12,32 +12,16 @@ from hashlib import md5
 
 import pytest
 
-from tests.s3 import ProgrammableS3, S3Process, content, multipart_etag
+from tests.s3 import S3Process, content, multipart_etag
+from tests.s3.conftest import BODY, SIZE
 from tests.s3.rawclient import RawClient
 from tests.s3.twins import anonymous, twins
-
-BODY = bytes(range(256)) * 400
-SIZE = 3 << 20
 
 
 @pytest.fixture(scope="module")
 def both():
     with twins() as pair:
         yield pair
-
-
-@pytest.fixture
-def s3():
-    with ProgrammableS3() as server:
-        server.put("vbo", "real", BODY, "v1")
-        server.put_virtual("vbo", "virtual", SIZE, "v1")
-        yield server
-
-
-@pytest.fixture
-def raw(s3):
-    with RawClient(s3.url) as client:
-        yield client
 
 
 # --- the truth, against moto

@@ -4,40 +4,30 @@
 release, and each view in it, is built when it is first looked into, and the root asks for news when
 somebody looks at it and the last look is long ago.  Nothing here runs by a clock, so an idle mount
 never wakes.
-
-Readers are per file, not per handle: two programs that read one file sequentially share one
-read-ahead, and ten thousand handles cost ten thousand counts.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 
 import trio
-from cachetools import LRUCache
 
-from .blocks.fetcher import Fetcher
-from .blocks.pursuit import Pursuit
-from .blocks.reader import BlobReader
-from .blocks.store import BlockStore
-from .catalog.allensdk import NAME as ALLENSDK
-from .catalog.allensdk import AllenSDKTree, Shown
-from .catalog.reads import Reads
-from .catalog.tree import ROOT, Directory, File, Node, OwnLink, Symlink, Text, Tree
-from .catalog.views import VIEWS, Layout
-from .dataset import Dataset, Document
-from .dataset.newer import NewerWatch
-from .errors import NoSuchName, TableInvalid, VbofsError
-from .histogram import READ_BOUNDS, Histogram, HistogramStatistics
-from .metadata import Metadata
-from .model import Attrs, Blob, Extent
-from .ownfiles import OwnFiles
+from ..blocks.fetcher import Fetcher
+from ..blocks.store import BlockStore
+from ..catalog.allensdk import NAME as ALLENSDK
+from ..catalog.allensdk import AllenSDKTree, Shown
+from ..catalog.tree import ROOT, Directory, File, Node, OwnLink, Symlink, Text, Tree
+from ..catalog.views import VIEWS, Layout
+from ..dataset import Dataset, Document
+from ..dataset.newer import NewerWatch
+from ..errors import NoSuchName, TableInvalid, VbofsError
+from ..metadata import Metadata
+from ..model import Attrs
+from ..ownfiles import OwnFiles
+from .openfiles import OpenFiles, ReadStatistics
 
 log = logging.getLogger(__name__)
 
@@ -46,29 +36,11 @@ NEWS_PATIENCE = 3.0
 #: Seconds that statfs(2) waits to learn the size of the latest release: df must not hang.
 SIZE_PATIENCE = 5.0
 
-#: Files whose metadata are followed; content that only claims to be HDF5 is soon found out.
-HDF5_NAMES = (".nwb", ".h5", ".hdf5", ".hdf", ".he5", ".mat", ".nc")
-
 #: Fills the directory whose inode number it gets.
 Builder = Callable[[int], Awaitable[None]]
 
 MANIFESTS = "manifests"
 LATEST = "latest"
-
-
-@dataclass(frozen=True)
-class ReadStatistics:
-    """*handles* and *files* are open now; the others count since the daemon began.
-
-    *reads*, *bytes* and *latency* are of reads that were answered, *failed* of the others.
-    """
-
-    handles: int
-    files: int
-    reads: int
-    bytes: int
-    failed: int
-    latency: HistogramStatistics
 
 
 class Filesystem:
@@ -89,8 +61,6 @@ class Filesystem:
         own: OwnFiles | None = None,
     ) -> None:
         self._dataset = dataset
-        self._store = store
-        self._fetcher = fetcher
         self._nursery = nursery
         self.tree = Tree()
         self._own = own
@@ -101,29 +71,12 @@ class Filesystem:
         #: How each directory that has not been looked into is built.
         self._builders: dict[int, Builder] = {}
         self._building: dict[int, trio.Lock] = {}
-        self._handles: Counter[int] = Counter()
-        self._readers: dict[int, BlobReader] = {}
-        self._chase = chase
-        self._chased: LRUCache[str, list[Extent]] = LRUCache(4096)
-        self._reads = self._read_bytes = self._failed = 0
-        self._latency = Histogram(READ_BOUNDS)
-        #: What is read, while somebody wants that recorded.
-        self.recorded: Reads | None = None
+        self.files = OpenFiles(store, fetcher, nursery, chase=chase)
         self.newer = NewerWatch(dataset)
         self._show_news()
 
     def __repr__(self) -> str:
         return f"<Filesystem {self.tree!r}>"
-
-    def statistics(self) -> ReadStatistics:
-        return ReadStatistics(
-            self._handles.total(),
-            len(self._readers),
-            self._reads,
-            self._read_bytes,
-            self._failed,
-            self._latency.statistics(),
-        )
 
     @property
     def built(self) -> list[str]:
@@ -295,6 +248,9 @@ class Filesystem:
 
     # --- bytes
 
+    def statistics(self) -> ReadStatistics:
+        return self.files.statistics()
+
     def open(self, ino: int) -> bool:
         """Count a handle on a file; whether what the kernel keeps of it may be kept."""
         node = self.tree[ino]
@@ -302,46 +258,14 @@ class Filesystem:
             return True
         if not isinstance(node, File):
             raise NoSuchName(f"inode {ino} is not a file")
-        self._handles[ino] += 1
-        if ino not in self._readers:
-            self._readers[ino] = self._reader(node.blob)
-        # What the kernel has kept it would not ask for, so nobody would know that it was read.
-        is_recorded_anew = self.recorded is not None and self.recorded.is_first_open(ino)
-        return not (is_recorded_anew or self._readers[ino].is_suspect)
-
-    def _reader(self, blob: Blob) -> BlobReader:
-        pursuit = None
-        if self._chase and blob.version.key.endswith(HDF5_NAMES):
-            pursuit = Pursuit(blob, self._store, self._fetcher, self._nursery, self._chased)
-        return BlobReader(blob, self._store, self._fetcher, pursuit)
-
-    @property
-    def opened(self) -> list[int]:
-        """The files that are open."""
-        return list(self._readers)
+        return self.files.open(ino, node.blob)
 
     def close(self, ino: int) -> None:
         """The kernel lets go of a handle; with the last one, read-ahead ends."""
-        if ino not in self._readers:
-            return
-        self._handles[ino] -= 1
-        if self._handles[ino] <= 0:
-            del self._handles[ino]
-            self._readers.pop(ino).close()
+        self.files.close(ino)
 
     async def read(self, ino: int, offset: int, size: int) -> memoryview:
         """Bytes of an open file, fewer than *size* only at its end.  BlockUnavailable."""
         if isinstance(node := self.tree[ino], Text):
             return memoryview(node.content)[offset : offset + size]
-        begun = time.perf_counter()
-        try:
-            content = await self._readers[ino].read(offset, size)
-        except VbofsError:
-            self._failed += 1
-            raise
-        self._latency.observe(time.perf_counter() - begun)
-        self._reads += 1
-        self._read_bytes += len(content)
-        if self.recorded is not None and isinstance(node, File):
-            self.recorded.note(ino, node.blob, offset, len(content))
-        return content
+        return await self.files.read(ino, offset, size)
