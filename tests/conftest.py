@@ -7,6 +7,7 @@ Nothing here is replaced behind anybody's back: the store below is a real one, i
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import socket
@@ -57,10 +58,18 @@ def no_foreign_variables():
         yield
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory):
+    """Makes homes.  pytest looks at all temporary directories there are to number another."""
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory, monkeypatch):
+def home(homes, monkeypatch):
     """Nor the developer's home."""
-    home = tmp_path_factory.mktemp("home")
+    home = next(homes)
+    home.mkdir(mode=0o700)
     monkeypatch.setenv("HOME", str(home))
     for kind in ("CACHE", "CONFIG", "DATA", "STATE"):
         monkeypatch.setenv(f"XDG_{kind}_HOME", str(home / kind.lower()))

@@ -23,6 +23,14 @@ from vbofs import control
 VBOFS = (sys.executable, "-m", "vbofs")
 #: Seconds: no command takes that long.
 PATIENCE = 60
+# Commands that soon call a daemon silent: the constants are 5 and 10, and nobody has that time.
+IMPATIENT = """
+import vbofs.control
+import vbofs.mounts
+
+vbofs.control.STATUS_PATIENCE = 1
+vbofs.mounts.PATIENCE = 2
+"""
 _ALARM = re.compile(r" (WARNING|ERROR|CRITICAL) |Traceback|Exception ignored|Error: ")
 
 
@@ -105,6 +113,11 @@ class Machine:
     def run(self, *words: str, **env: str) -> Outcome:
         """``vbofs`` with these words, and these variables besides the machine's own."""
         return self.execute(*VBOFS, *words, **env)
+
+    def be_impatient(self) -> None:
+        """From now on commands wait a second or two for a daemon that is silent."""
+        (self.root / "sitecustomize.py").write_text(IMPATIENT)
+        self.env["PYTHONPATH"] = str(self.root)
 
     def execute(self, *command: str, **env: str) -> Outcome:
         """Any command in this user's environment."""

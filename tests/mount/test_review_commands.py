@@ -40,6 +40,7 @@ def test_of_two_mounts_at_once_one_is_refused(here):
 
 def test_a_daemon_that_has_hung_for_a_while_can_be_unmounted(here):
     mounted = here.mount()
+    here.be_impatient()
     os.kill(mounted.pid, signal.SIGSTOP)
     time.sleep(1.5)  # Until the kernel asks again what it knows of the root.
     assert here.run("umount", str(mounted.path)).status == 0
@@ -102,7 +103,7 @@ def test_an_object_of_impossible_size_is_no_bug(here, s3):
         return re.sub(rb"<Size>\d+</Size>", b"<Size>36893488147419103232</Size>", listing)
 
     s3.faults.append(Fault(listing=larger))
-    outcome = here.run("mount")
+    outcome = here.run("mount", VBOFS_TIMEOUT="1")
     assert_refused(here, outcome, errors.WrongResponse, "cannot be")
 
 

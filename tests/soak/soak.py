@@ -22,6 +22,7 @@ from tests.soak.ledger import Ledger, size, words
 from tests.soak.origin import ROOT, Origin
 from tests.soak.troubles import STALL, TIMEOUT, Troubles, clear
 from tests.soak.watch import MOST_DESCRIPTORS, MOST_MEMORY, Watch
+from vbofs.demo import Sample
 
 KINDS = ("random", "sequential", "hdf5", "cp", "stat", "random", "sequential", "random")
 #: Seconds that an answer may take beyond the daemon's patience: the last attempt's stall, the time
@@ -76,8 +77,10 @@ class Reading(threading.Thread):
 class Soak:
     """*seconds* of *readers* under troubles that follow from *seed*."""
 
-    def __init__(self, seconds: float, readers: int, seed: int) -> None:
-        self.seconds, self.readers, self.seed = seconds, readers, seed
+    def __init__(
+        self, seconds: float, readers: int, seed: int, sample: Sample | None = None
+    ) -> None:
+        self.seconds, self.readers, self.seed, self.sample = seconds, readers, seed, sample
         # Twice: a page whose read-ahead has failed is asked for again by the kernel, alone.
         self.ledger = Ledger(deadline=2 * TIMEOUT + SLACK)
         self.requests = self.sent = 0
@@ -88,7 +91,7 @@ class Soak:
         """Whether there was no violation."""
         folder = Path(tempfile.mkdtemp(prefix="vbofs-soak-"))
         try:
-            truths = truth.make(folder)
+            truths = truth.make(folder, self.sample)
             with Origin(truths) as origin:
                 self._run(folder, truths, origin)
         finally:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.s3 import content
-from vbofs.demo import build
+from vbofs.demo import Sample, build
 
 MIB = 1 << 20
 #: Bytes of made-up files, beside the sample's real ones.
 LARGE = {"behavior_sessions/large.bin": 40 * MIB + 17, "behavior_sessions/middle.bin": 9 * MIB + 5}
 
 
-def make(folder: Path, *, large: bool = True) -> Path:
-    """`<folder>/truth/v<release>/<path>`: links to the sample's files, and the large ones."""
-    sample, truth = build(folder / "sample", small=True), folder / "truth"
+def make(folder: Path, sample: Sample | None = None, *, large: bool = True) -> Path:
+    """`<folder>/truth/v<release>/<path>`: links to the sample's files, and the large ones.
+
+    *sample*: the small one, if it was made before.
+    """
+    sample, truth = sample or build(folder / "sample", small=True), folder / "truth"
     for release in sample.releases:
         for path, local in release.paths.items():
             _link(truth / f"v{release.version}" / path, local)
