@@ -14,7 +14,7 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from vbofs import errors, metrics
-from vbofs.daemon import exporter
+from vbofs.daemon import exporter, metrics_port
 from vbofs.histogram import Histogram, HistogramStatistics
 
 LATENCY = {"bounds": [0.1, 1.0], "counts": [3, 2, 1], "seconds": 7.5}
@@ -180,7 +180,7 @@ async def scraped(port, request=b"GET /metrics HTTP/1.0\r\n\r\n", host="127.0.0.
 
 
 async def test_the_port_answers_with_what_is_counted_now(nursery, make_settings, port, monkeypatch):
-    monkeypatch.setattr(exporter, "FRESH", 0.0)
+    monkeypatch.setattr(metrics_port, "FRESH", 0.0)
     state = dict(STATE)
     with exporter.opened(make_settings(metrics_port=port)) as offered:
         nursery.start_soon(offered.run, answering(state))
@@ -206,7 +206,7 @@ async def test_whoever_asks_without_end_gets_the_same_answer_for_a_moment(
         nursery.start_soon(offered.run, status)
         begun = time.monotonic()
         answers = {(await scraped(port)).partition(b"\r\n\r\n")[2] for _ in range(20)}
-        assert len(answers) == asked <= 2 + (time.monotonic() - begun) / exporter.FRESH
+        assert len(answers) == asked <= 2 + (time.monotonic() - begun) / metrics_port.FRESH
 
 
 async def test_when_it_is_released_the_port_is_free_at_once(nursery, make_settings, port):
@@ -227,7 +227,7 @@ async def test_one_that_is_released_before_it_runs_stays_silent(nursery, make_se
 
 
 async def test_nonsense_and_silence_harm_nobody(nursery, make_settings, port, monkeypatch):
-    monkeypatch.setattr(exporter._Answer, "timeout", 0.05)
+    monkeypatch.setattr(metrics_port._Answer, "timeout", 0.05)
     with exporter.opened(make_settings(metrics_port=port)) as offered:
         nursery.start_soon(offered.run, answering(STATE))
         silent = await trio.open_tcp_stream("127.0.0.1", port)
