@@ -78,3 +78,9 @@ def test_the_usual_dataset_by_its_name_is_not_that_of_the_mount(machine, mounted
     outcome = machine.run("find", "--dataset", "visual-behavior-ophys", "--offline")
     assert outcome.status == errors.NoReleases.exit_status
     assert str(machine.cache) in outcome.err
+
+
+def test_a_mount_that_is_what_the_variables_say_is_the_one_that_is_meant(machine, mounted, s3):
+    (mounted / f"v1.0.0/{ONE}").read_bytes()
+    outcome = machine.run("evict", "--all", VBOFS_ENDPOINT_URL=s3.url)
+    assert outcome.out.startswith("1 file evicted"), outcome

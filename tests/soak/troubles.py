@@ -120,6 +120,8 @@ class Troubles:
             self.origin.command("down")
             self._last(TIMEOUT * 1.1, TIMEOUT * 1.5)
             self.origin.command("up")
+            # Time to find it back, or what comes next is to the daemon still the same outage.
+            self._last(1, 1)
 
     # --- the cache
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,22 @@ def at(place: str | os.PathLike[str], settings: Settings | None = None) -> Setti
     return _stated(path, control.ask(path, "status"), settings)
 
 
-def usual(settings: Settings) -> Settings | None:
+def usual(settings: Settings, told: Iterable[str] = ()) -> Settings | None:
     """Those of the mount at the usual mountpoint, or of the only one; None if there is none.
 
-    For who names no dataset, and means the one that is there.
+    For who names no dataset, and means the one that is there; mounts in which one of the settings
+    *told* is another are not there for him.
     """
-    found = living()
+    told = tuple(told)
+    found = {path: _stated(path, state, settings) for path, state in living().items()}
+    found = {
+        path: one
+        for path, one in found.items()
+        if all(getattr(one, name) == getattr(settings, name) for name in told)
+    }
     if settings.mountpoint in found:
-        return _stated(settings.mountpoint, found[settings.mountpoint], settings)
-    if len(found) == 1:
-        return _stated(*found.popitem(), settings)
-    return None
+        return found[settings.mountpoint]
+    return found.popitem()[1] if len(found) == 1 else None
 
 
 def root(settings: Settings, release: str) -> Path | None:

@@ -36,7 +36,8 @@ class Shares(NamedTuple):
 
     @classmethod
     def of(cls, memory: int) -> Shares:
-        """Half for reads that wait, and an eighth each for the rest; an eighth stays free."""
+        """Half for reads that wait, and an eighth each for the rest; an eighth stays free, for the
+        buffers of the connections and for what the allocator cannot give back."""
         ours = max(memory, LEAST_MEMORY) - RESIDENT
         eighth = ours // 8
         return cls(ours // 2, eighth, eighth // PER_FLIGHT, eighth // PER_FILE)

@@ -281,17 +281,19 @@ class Fetcher:
         error: Exception = BlockUnavailable("the mount is going away")
         request.waits.queue = trio.current_time() - request.queued_at
         begin(request.waits)
+        sink = self._sink(request)
         try:
             request.file = self._store.file(request.blob)
             extent = span(request.blocks, request.blob.size)
             with request.life:
-                await self._remote.fetch(request.blob, extent, self._sink(request))
+                await self._remote.fetch(request.blob, extent, sink)
                 # The last announcements may still be on their way to this thread.
                 for flight in [f for b, f in request.flights.items() if b in request.announced]:
                     await flight.landed.wait()
             error = BlockUnavailable("the answer ended early")
         except VbofsError as failure:
             error = failure
+            sink.end()
             self._failed += 1
             self.last_error = str(failure)
             # Whoever waits reports it; of what was fetched ahead nobody need know.
@@ -318,21 +320,22 @@ class Fetcher:
     def _sink(self, request: Request) -> BlockSink:
         token = trio.lowlevel.current_trio_token()
 
-        def announce(block: int, content: bytes) -> None:
+        def announce(pieces: dict[int, bytes]) -> None:
             try:
-                token.run_sync_soon(self._land, request, block, content)
+                token.run_sync_soon(self._land, request, pieces)
             except trio.RunFinishedError:
                 return  # The daemon has gone; the block is on disk for the next one.
 
         return BlockSink(request, self._store, announce)
 
-    def _land(self, request: Request, block: int, content: bytes) -> None:
-        flight = request.flights.pop(block, None)
-        if flight is None:
-            return  # It was landed with an error when its request was cancelled.
-        flight.content = content
-        del self._flights[request.blob.ident, block]
-        flight.landed.set()
+    def _land(self, request: Request, pieces: dict[int, bytes]) -> None:
+        for block, content in pieces.items():
+            flight = request.flights.pop(block, None)
+            if flight is None:
+                continue  # It was landed with an error when its request was cancelled.
+            flight.content = content
+            del self._flights[request.blob.ident, block]
+            flight.landed.set()
 
     def _land_all(self, request: Request, error: Exception) -> None:
         """Land what is left of *request*: who waits for a block that is not here sees *error*."""

@@ -20,8 +20,9 @@ class BlockSink:
     """Gathers the bytes of a request, and keeps its blocks as they are complete.
 
     Runs in the remote's worker thread.  Blocks are kept a few at a time, but at once if somebody
-    waits for one of them.  A block is announced if somebody waits for it or if the disk refuses it;
-    waking the trio thread for each of the others would cost more than fetching them.
+    waits for one of them and for nothing that follows.  A block is announced if somebody waits for
+    it or if the disk refuses it; waking the trio thread for each of the others would cost more than
+    fetching them.
     ``Flight.waiters`` is read without a lock: see ``Fetcher._had``.
     """
 
@@ -29,7 +30,7 @@ class BlockSink:
         self,
         request: Request,
         store: BlockStore,
-        announce: Callable[[int, bytes], None],
+        announce: Callable[[dict[int, bytes]], None],
     ) -> None:
         self._request = request
         self._store = store
@@ -52,21 +53,28 @@ class BlockSink:
         self._left -= nbytes
         complete = self._filled // BLOCK_SIZE if self._left else len(self._request.blocks)
         complete = min(complete, self._request.blocks.stop - self._block)
-        if complete == self._complete:
-            return
         now = time.monotonic()
+        if complete == self._complete and not (complete and now - self._since > PAUSE):
+            return
         self._since = self._since if self._complete else now
         self._complete = complete
         full = not self._left or self._filled == len(self._buffer)
         if full or now - self._since > PAUSE or self._is_awaited():
             self._keep()
 
+    def end(self) -> None:
+        """No more will come, and nobody calls any more: keep the blocks that are whole."""
+        if self._complete:
+            self._keep()
+
     def _is_awaited(self) -> bool:
-        flights = self._request.flights
-        return any(
-            flight is not None and flight.waiters
-            for flight in map(flights.get, range(self._block, self._block + self._complete))
-        )
+        """A read waits for what is here, and for nothing that comes next: large reads want many."""
+        end = self._block + self._complete
+        return not self._waits_for(end) and any(map(self._waits_for, range(self._block, end)))
+
+    def _waits_for(self, block: int) -> bool:
+        flight = self._request.flights.get(block)
+        return flight is not None and flight.waiters > 0
 
     def _keep(self) -> None:
         blocks = range(self._block, self._block + self._complete)
@@ -74,12 +82,14 @@ class BlockSink:
         content, request = self._buffer[:size], self._request
         kept = request.file is not None and self._store.put(request.file, blocks.start, content)
         request.complete.update(blocks)
-        for nth, block in enumerate(blocks):
-            flight = request.flights.get(block)
-            if flight is not None and (flight.waiters or not kept):
-                request.announced.add(block)
-                piece = content[nth * BLOCK_SIZE : (nth + 1) * BLOCK_SIZE]
-                self._announce(block, bytes(piece))
+        pieces = {
+            block: bytes(content[nth * BLOCK_SIZE : (nth + 1) * BLOCK_SIZE])
+            for nth, block in enumerate(blocks)
+            if self._waits_for(block) or (not kept and block in request.flights)
+        }
+        if pieces:
+            request.announced.update(pieces)
+            self._announce(pieces)
         rest = self._filled - size
         self._buffer[:rest] = self._buffer[size : self._filled]
         self._filled, self._block, self._complete = rest, blocks.stop, 0

@@ -56,8 +56,9 @@ def settings_of(options: dict[str, Any]) -> Settings:
 
 
 def settings_at(mountpoint: str | None, options: dict[str, Any]) -> Settings:
-    """The settings of the mount at *mountpoint*; without one those of *options*, and where neither
-    these nor variables nor the file name a dataset or a cache, those of the mount that there is.
+    """The settings of the mount at *mountpoint*; without one those of *options*, and where these
+    name no dataset and no cache, those of the mount that there is, if it is what variables and the
+    file say.
 
     ``--offline`` names nothing, and holds whatever the mount does.  Root goes on as the owner of
     the cache.
@@ -67,8 +68,10 @@ def settings_at(mountpoint: str | None, options: dict[str, Any]) -> Settings:
     settings = settings_of(dict(options))
     if mountpoint is not None:
         found: Settings | None = place.at(mountpoint, settings)
+    elif _named_by(options):
+        found = None
     else:
-        found = None if names_dataset(options, settings) else place.usual(settings)
+        found = place.usual(settings, told=_told(settings))
     if found is not None:
         settings = msgspec.structs.replace(found, offline=found.offline or settings.offline)
     act_as_owner(settings)
@@ -83,7 +86,14 @@ def act_as_owner(settings: Settings) -> None:
 def names_dataset(options: dict[str, Any], settings: Settings) -> bool:
     """Whether *options*, or the variables and the file behind *settings*, say which dataset or
     cache is meant."""
-    usual = load({}, environ={FILE_VARIABLE: os.devnull})
-    return any(options.get(name) is not None for name in (*NAMING, "config_file")) or any(
-        getattr(settings, name) != getattr(usual, name) for name in NAMING
-    )
+    return _named_by(options) or bool(_told(settings))
+
+
+def _named_by(options: dict[str, Any]) -> bool:
+    return any(options.get(name) is not None for name in (*NAMING, "config_file"))
+
+
+def _told(settings: Settings) -> list[str]:
+    """Which of the settings in NAMING are not what they are if nobody says anything."""
+    silent = load({}, environ={FILE_VARIABLE: os.devnull})
+    return [name for name in NAMING if getattr(settings, name) != getattr(silent, name)]

@@ -30,7 +30,7 @@ from .ahead import Ahead
 from .kernel import serve_kernel
 from .recording import Recording
 from .sources import listings, sources
-from .surroundings import most_files, warn_of_distant
+from .surroundings import most_files, share_heaps, warn_of_distant
 from .tower import Tower
 
 
@@ -57,6 +57,7 @@ async def _serve(settings: Settings, ready: Callable[[str], None], channel: int 
     if channel is None:
         mounts.prepare(settings.mountpoint, allow_other=settings.allow_other)
     warn_of_distant(settings.cache_dir)
+    share_heaps()
     shares = Shares.of(settings.memory)
     store = open_store(
         settings.cache_dir,

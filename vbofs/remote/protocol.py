@@ -57,7 +57,8 @@ class ObjectStore(Protocol):
         """Pour exactly *extent* of exactly *blob* into *sink*.
 
         Returns when the last byte has been announced.  On an error a prefix may have been: those
-        bytes are right.  Cancelled, it returns at once; the sink may still be called for a while.
+        bytes are right, and the sink is not called again.  Cancelled, it returns at once; the sink
+        may still be called for a while.
         """
 
     async def head(self, version: ObjectVersion) -> Listed:
