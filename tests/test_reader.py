@@ -106,9 +106,8 @@ async def test_a_second_reading_asks_the_network_for_nothing(reader_of, remote, 
 async def test_a_file_larger_than_the_cache_is_read_all_the_same(
     blocks, tmp_path, remote, put, nursery, expects_log
 ):
-    if blocks < 3:  # What is fetched ahead is less than the cache; a read may be more.
-        # Three blocks hold what somebody waits for, and not what is fetched ahead: on and off.
-        expects_log("the cache takes no more", times=None if blocks == 3 else 1)
+    if blocks < 4:  # Blocks are kept up to four at a time.
+        expects_log("the cache takes no more", times=1)
     store = open_store(tmp_path / "tiny", blocks * BLOCK_SIZE)
     blob, content = put(SIZE)
     reader = BlobReader(blob, store, Fetcher(nursery, store, remote, 4))
