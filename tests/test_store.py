@@ -323,3 +323,18 @@ def test_something_else_in_the_way_is_one_line(tmp_path, name):
 def test_the_cache_is_for_its_owner_only(tmp_path):
     open_store(tmp_path / "cache", None)
     assert (tmp_path / "cache").stat().st_mode & 0o077 == 0
+
+
+def test_room_that_another_daemon_has_made_meanwhile_is_room(tmp_path, monkeypatch):
+    store, other = (open_store(tmp_path, 6 * BLOCK_SIZE) for _ in range(2))
+    assert fill(store, blob_of("a", 6)) == 6
+    evict = store._evict
+
+    def too_late(enough):
+        monkeypatch.undo()
+        assert other._evict(6 * BLOCK_SIZE)
+        return evict(enough)
+
+    monkeypatch.setattr(store, "_evict", too_late)
+    assert fill(store, blob_of("b", 2)) == 2
+    assert not store.takes_none

@@ -16,12 +16,14 @@ from pathlib import Path
 import pytest
 
 from tests.mount.published import Published
-from tests.systemd.sandbox import Sandbox
+from tests.systemd.sandbox import ROOT, Sandbox
 
 HERE = Path(__file__).parent
 VBOFS = Path(sys.prefix, "bin/vbofs")
 FILE = "behavior_sessions/one.nwb"
 SIZE = 3_000_000
+#: What lies there on this machine is not there in the sandbox, or not for a service in it.
+COVERED = ("/run", "/tmp", "/var/tmp")
 
 
 def _why_not() -> str:
@@ -32,6 +34,9 @@ def _why_not() -> str:
         return "systemd, systemd-sysv and dbus are not installed"
     if not Path("/dev/fuse").exists():
         return "/dev/fuse is missing"
+    for place in (ROOT, Path(sys.prefix), Path(sys.base_prefix)):
+        if any(place.is_relative_to(covered) for covered in COVERED):
+            return f"{place} is not seen by services, which have a /tmp of their own"
     tried = subprocess.run(
         ["unshare", "--pid", "--fork", "--mount", "--cgroup", "--net", "true"], check=False
     )

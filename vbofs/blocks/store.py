@@ -245,17 +245,24 @@ class BlockStore:
         disk itself has room, so then no figure is believed.
         """
         with self._evicting:
-            used, free = disk_usage(self.folder), disk_free(self.folder)
+            used, excess = self._excess(size)
             spare = min(used // 10, MOST_SPARE)
-            excess = max(used + size - self.limit, self._keep_free + size - free)
             # While this thread waited for its turn, another may have made all the room needed.
             if full is not None and full == self._evictions:
                 excess = max(excess, size)
             freed = self._evict(excess + spare) if excess > 0 else 0
+            if freed < excess and full is None:
+                # Another daemon may have evicted it all just before this one came to it.
+                (used, excess), freed = self._excess(size), 0
             self._set_used(used - freed)
             if freed < excess:
                 self._refusals.all_of_them("there is no room, and nothing to evict", DESPAIR)
             return freed >= excess
+
+    def _excess(self, size: int) -> tuple[int, int]:
+        """Bytes that are used, and how many are too many if *size* more are."""
+        used, free = disk_usage(self.folder), disk_free(self.folder)
+        return used, max(used + size - self.limit, self._keep_free + size - free)
 
     def _evict(self, enough: int) -> int:
         """Drop what was used longest ago until *enough* bytes are free; how many there are."""
