@@ -37,11 +37,14 @@ from .blobmap import (
     VERIFIED,
     header_of,
     is_sound,
+    is_verified,
     mark_of,
     mode_of_readers,
     nth_block,
     open_map,
+    unverify,
     write_all,
+    write_blocks,
 )
 from .extents import BLOCK_SIZE, BLOCKS_PER_PART, block_count, covering, span
 
@@ -174,18 +177,12 @@ class BlobFile:
         OSError: the disk refuses.
         """
         start = block * BLOCK_SIZE
-        blocks = covering(Extent(start, start + len(content)))
-        marks = [mark_of(nth_block(content, nth)) for nth in range(len(blocks))]
-        self._use(blocks)
-        self._unverify()
-        write_all(self._data, content, start)
-        write_all(
-            self._map, struct.pack(f"<{len(marks)}Q", *marks), HEADER_SIZE + SLOT_SIZE * block
-        )
+        self.use(Extent(start, start + len(content)))
+        write_blocks((self._map, self._data), block, content)
 
     def forget(self, blocks: Iterable[int]) -> None:
         """Make misses of *blocks*.  OSError: the disk refuses."""
-        self._unverify()
+        unverify(self._map)
         for some in _stretches(blocks):
             write_all(
                 self._map, b"\0" * SLOT_SIZE * len(some), HEADER_SIZE + SLOT_SIZE * some.start
@@ -213,18 +210,11 @@ class BlobFile:
     @property
     def verified(self) -> bool:
         """Whether all of it was compared with the publisher's digest, and nothing changed since."""
-        try:
-            return os.pread(self._map, len(VERIFIED), STAMP_OFFSET) == VERIFIED
-        except OSError:
-            return False
+        return is_verified(self._map)
 
     def mark_verified(self) -> None:
         """Remember that it is what was published.  OSError: the disk refuses."""
         write_all(self._map, VERIFIED, STAMP_OFFSET)
-
-    def _unverify(self) -> None:
-        if self.verified:
-            write_all(self._map, b"\0" * len(VERIFIED), STAMP_OFFSET)
 
     def clone_to(self, fd: int) -> bool:
         """Have the empty file *fd* share this one's extents; False: its disk does not do that.
@@ -257,6 +247,15 @@ class BlobFile:
             slots = b""
         # A map that somebody cut short has no opinion on the rest.
         return struct.unpack(f"<{len(blocks)}Q", slots.ljust(size, b"\0"))
+
+    def use(self, extent: Extent) -> None:
+        """*extent* counts as used now."""
+        self._use(covering(extent))
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """Descriptors of the map and the data, open as long as this object is."""
+        return self._map, self._data
 
     def _use(self, blocks: range) -> None:
         now = time.time()
