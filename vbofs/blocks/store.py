@@ -175,7 +175,7 @@ class BlockStore:
         except OSError as error:
             self._refuse(error)
             return None
-        return Place(*here.places)
+        return Place(*here.places, here)
 
     def kept(self, file: BlobFile, extent: Extent) -> None:
         """Somebody else has kept *extent* of *file*."""

@@ -53,10 +53,12 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Place(NamedTuple):
-    """Descriptors of a blob's map and data (blocks/blobmap.py), open as long as the landing is."""
+    """Descriptors of a blob's map and data (blocks/blobmap.py), open as long as their *owner* is
+    referred to: nobody else's file must ever be behind them."""
 
     map: int
     data: int
+    owner: object
 
 
 @runtime_checkable

@@ -98,6 +98,12 @@ class Transfer:
 
 def main() -> None:
     """Serve whoever is at the other end of the descriptor that is named."""
+    if len(sys.argv) != 2 or not sys.argv[1].isdigit():
+        print(
+            "vbofs.transfer is started by the daemon, and of no use to anybody else",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     # It ends with the daemon, which may outlive what is sent to all of its group.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

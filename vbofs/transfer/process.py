@@ -5,6 +5,7 @@ Everything here happens in the one trio thread.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -93,8 +94,11 @@ class _Carried:
 class _Worker:
     """One life of the process."""
 
+    process: subprocess.Popen[bytes] | None = None
+
     def __init__(self) -> None:
-        self.is_ready = False
+        #: It has said that it listens.
+        self.ready = trio.Event()
         self._serials = itertools.count()
         self._carried: dict[int, _Carried] = {}
         self._channel: socket.socket | None = None
@@ -106,13 +110,17 @@ class _Worker:
             f"<_Worker {'ready' if self.is_ready else 'not ready'}, {len(self._carried)} fetches>"
         )
 
+    @property
+    def is_ready(self) -> bool:
+        return self.ready.is_set() and self._channel is not None
+
     async def run(self) -> None:
         """Start it, hear what it says, and return when it has ended."""
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._channel.setblocking(False)
             with theirs:
-                process = _started(theirs)
+                process = self.process = _started(theirs)
             try:
                 await self._listen(self._channel)
             finally:
@@ -126,7 +134,6 @@ class _Worker:
 
     def _lose(self) -> None:
         """It is no more: let everybody know."""
-        self.is_ready = False
         if self._channel is not None:
             self._channel.close()
             self._channel = None
@@ -143,7 +150,7 @@ class _Worker:
                 self._heed(self._decoder.decode(said))
 
     def _heed(self, report: Report) -> None:
-        self.is_ready = True
+        self.ready.set()
         if isinstance(report, Kept | Ended):
             carried = self._carried.get(report.serial)
             if carried is not None:
@@ -160,10 +167,10 @@ class _Worker:
             self._give_up()
 
     def _give_up(self) -> None:
-        """Have ``_listen`` see the end."""
-        self.is_ready = False
+        """Have ``_listen`` see the end, and send nothing more."""
         if self._channel is not None:
-            self._channel.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):
+                self._channel.shutdown(socket.SHUT_RDWR)
 
     async def carry(
         self, way: Way, order: Order, place: Place, landing: Landing, note: Callable[[int], None]
@@ -171,7 +178,7 @@ class _Worker:
         serial = next(self._serials)
         carried = self._carried[serial] = _Carried(order)
         try:
-            self._say(Fetch(serial, way, order), *place)
+            self._say(Fetch(serial, way, order), place.map, place.data)
             landing.elsewhere(lambda stop: self._say(Ask(serial, stop)))
             at = order.extent.start
             with waiting_for("server"):
