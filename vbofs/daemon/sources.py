@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from ..blocks.budget import allows_transfers
 from ..blocks.lower import LowerCache, open_lower_cache
 from ..config import Settings
 from ..remote.carrying import Carrier
@@ -34,12 +35,13 @@ class Sources(NamedTuple):
     retrying: Retrying
     sites: SiteCaches | None
     lower: LowerCache | None
-    transfers: Transfers
+    transfers: Transfers | None
 
     def attend(self, nursery: trio.Nursery) -> None:
-        """Have *nursery* run the process for transfers when there is one to be made, and look
+        """Have *nursery* run the process for large requests, once there are any, and look
         whether caches that were away are back."""
-        self.transfers.attend(nursery)
+        if self.transfers:
+            self.transfers.attend(nursery)
         if self.sites:
             nursery.start_soon(self.sites.attend)
 
@@ -47,7 +49,7 @@ class Sources(NamedTuple):
 @contextlib.asynccontextmanager
 async def sources(settings: Settings) -> AsyncIterator[Sources]:
     """The lower cache before the site's caches before the bucket, as far as there are any."""
-    transfers = Transfers()
+    transfers = Transfers() if allows_transfers(settings.memory) else None
     with _closed(_bucket(settings, transfers)) as bucket, contextlib.ExitStack() as closing:
         network, outcomes = Network(settings.timeout), Outcomes()
         impatience = min(settings.timeout, LISTING_TIMEOUT)
@@ -79,7 +81,7 @@ def _bucket(settings: Settings, carrier: Carrier | None = None) -> ObjectStore:
     return S3ObjectStore(settings, carrier=carrier)
 
 
-def _sites(bucket: ObjectStore, settings: Settings, carrier: Carrier) -> SiteCaches | None:
+def _sites(bucket: ObjectStore, settings: Settings, carrier: Carrier | None) -> SiteCaches | None:
     if settings.offline or not settings.site_cache:
         return None
     from ..remote.sites import open_site_caches

@@ -36,7 +36,10 @@ class Transfer:
         """Return when the daemon is gone."""
         self._say(Pong())
         while True:
-            said, places, _, _ = socket.recv_fds(self._channel, LARGEST, 2)
+            try:
+                said, places, _, _ = socket.recv_fds(self._channel, LARGEST, 2)
+            except ConnectionError:  # It has been killed before it had heard all we said.
+                return
             if not said:
                 return
             self._heed(self._decoder.decode(said), places)
@@ -107,8 +110,9 @@ def main() -> None:
     # It ends with the daemon, which may outlive what is sent to all of its group.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    Transfer(socket.socket(fileno=int(sys.argv[1]))).serve()
-    os._exit(0)  # Threads may still pour.
+    with socket.socket(fileno=int(sys.argv[1])) as channel:
+        Transfer(channel).serve()
+        os._exit(0)  # Threads may still pour.
 
 
 if __name__ == "__main__":
