@@ -55,6 +55,10 @@ SLOTS_AT_ONCE = 512
 #: Seconds between two stamps of a blob in use, for those who evict in another process.
 STAMP_INTERVAL = 300.0
 
+#: Bytes that the kernel is told to expect at a time.  Of one call it heeds no more than its disk
+#: takes in one request (force_page_cache_ra, mm/readahead.c), and forgets the rest.
+EXPECTED = 512 << 10
+
 #: FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, from <linux/falloc.h>.
 _PUNCH_HOLE = 1 | 2
 #: ioctl(2): share all extents of another file; from <linux/fs.h>.
@@ -146,7 +150,9 @@ class BlobFile:
         """*extent*, all of which is here, will soon be read: have the disk begin now, while the
         kernel copies what was read before."""
         with contextlib.suppress(OSError):
-            os.posix_fadvise(self._data, extent.start, extent.size, os.POSIX_FADV_WILLNEED)
+            for start in range(extent.start, extent.stop, EXPECTED):
+                size = min(EXPECTED, extent.stop - start)
+                os.posix_fadvise(self._data, start, size, os.POSIX_FADV_WILLNEED)
 
     def _quarantine(
         self, damaged: list[int], blocks: range, view: memoryview, marks: tuple[int, ...]
