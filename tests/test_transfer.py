@@ -373,6 +373,17 @@ async def test_one_processor_has_no_use_for_two_processes(nursery, monkeypatch):
     assert made._worker is None
 
 
+@pytest.mark.parametrize("program", ["", "/usr/local/MATLAB/R2026b/bin/matlab"])
+async def test_where_python_is_embedded_nobody_elses_program_is_started(
+    nursery, monkeypatch, program
+):
+    monkeypatch.setattr(sys, "executable", program)
+    made = Transfers()
+    made.attend(nursery)
+    assert not made.is_ready()
+    assert made._worker is None
+
+
 async def test_where_none_can_be_started_the_daemon_goes_on(
     nursery, monkeypatch, expects_log, server, store, blob
 ):

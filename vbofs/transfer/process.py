@@ -46,8 +46,10 @@ class Transfers:
 
     def attend(self, nursery: trio.Nursery) -> None:
         """Have *nursery* run the process, from when it is first wanted."""
-        # With one processor there is nothing to share out.
-        if len(os.sched_getaffinity(0)) > 1:
+        # With one processor there is nothing to share out.  Where Python is embedded, in MATLAB for
+        # one, sys.executable is somebody else's program.
+        is_python = os.path.basename(sys.executable).startswith("python")
+        if is_python and len(os.sched_getaffinity(0)) > 1:
             self._nursery = nursery
 
     def is_ready(self) -> bool:
