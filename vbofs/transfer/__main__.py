@@ -18,8 +18,8 @@ from ..remote.s3_line import Line
 from .landing import DiskRefuses, Landing
 from .messages import LARGEST, Ask, Cancel, Ended, Fetch, Kept, Ping, Pong, Report, Request
 
-#: Requests under way at once: as many as --connections may be.
-THREADS = 256
+#: Requests under way at once; others wait.  So many large ones fill any line.
+THREADS = 64
 
 
 class Transfer:
