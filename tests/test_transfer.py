@@ -260,6 +260,19 @@ async def test_another_follows_after_a_while(transfers, nursery, expects_log, mo
     await ready(transfers)
 
 
+async def test_one_that_nobody_wants_is_ended_and_comes_back_at_once(nursery, monkeypatch):
+    monkeypatch.setattr(process, "IDLE", 0.5)
+    made = Transfers()
+    made.attend(nursery)
+    await ready(made)
+    worker = made._worker
+    with trio.fail_after(20):
+        while made._worker is worker:
+            await trio.lowlevel.checkpoint()
+    assert worker.process.returncode == -signal.SIGKILL
+    await ready(made)
+
+
 async def test_one_that_hangs_is_ended(
     fetcher, transfers, store, server, blob, expects_log, monkeypatch
 ):

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 #: Seconds without a word after which the process is asked whether it lives, and after which it is
 #: taken to hang.
 PATIENCE = 5.0
+#: Seconds without work after which it is ended, and its memory given back.
+IDLE = 300.0
 #: Seconds in which a process that is killed should be gone.
 LAST_WORD = 2.0
 #: Seconds before one that has ended is followed by another.
@@ -66,15 +68,19 @@ class Transfers:
             await self._worker.carry(way, order, place, landing, note)
 
     async def _run(self, worker: _Worker) -> None:
+        pause = RESTART
         try:
-            await worker.run()
+            if await worker.run():
+                pause = 0.0
+            else:
+                log.warning("the transfer process has ended; the daemon fetches by itself")
         except OSError as error:
             log.warning("no process for transfers: %s; the daemon fetches by itself", error)
         except Exception:  # This task's nursery is the mount's.
             log.exception("the transfer process: a bug; the daemon fetches by itself")
         finally:
             self._worker = None
-            self._next_start = trio.current_time() + RESTART
+            self._next_start = trio.current_time() + pause
 
 
 class _Carried:
@@ -116,21 +122,19 @@ class _Worker:
     def is_ready(self) -> bool:
         return self.ready.is_set() and self._channel is not None
 
-    async def run(self) -> None:
-        """Start it, hear what it says, and return when it has ended."""
+    async def run(self) -> bool:
+        """Start it, hear what it says, and end it when nobody has wanted it for long, True; or
+        return when it has ended by itself, False."""
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._channel.setblocking(False)
             with theirs:
                 process = self.process = _started(theirs)
             try:
-                await self._listen(self._channel)
+                return await self._listen(self._channel)
             finally:
+                self._lose()
                 await _ended(process)
-            log.warning(
-                "the transfer process has ended (%s); the daemon fetches by itself",
-                process.returncode,
-            )
         finally:
             self._lose()
 
@@ -142,12 +146,16 @@ class _Worker:
         for carried in self._carried.values():
             carried.hear(0, None, is_over=True)
 
-    async def _listen(self, channel: socket.socket) -> None:
-        while self._channel is not None:
-            await trio.lowlevel.wait_readable(channel)
+    async def _listen(self, channel: socket.socket) -> bool:
+        """Hear it until it has nothing to do, True, or has ended, False."""
+        while True:
+            with trio.move_on_after(IDLE) as long:
+                await trio.lowlevel.wait_readable(channel)
+            if long.cancelled_caught and not self._carried:
+                return True
             for said in _datagrams(channel):
                 if not said:
-                    return
+                    return False
                 self._heard_at = trio.current_time()
                 self._heed(self._decoder.decode(said))
 
