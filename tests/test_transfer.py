@@ -261,11 +261,12 @@ async def test_another_follows_after_a_while(transfers, nursery, expects_log, mo
 
 
 async def test_one_that_nobody_wants_is_ended_and_comes_back_at_once(nursery, monkeypatch):
-    monkeypatch.setattr(process, "IDLE", 0.5)
     made = Transfers()
     made.attend(nursery)
     await ready(made)
     worker = made._worker
+    monkeypatch.setattr(process, "IDLE", 0.1)
+    worker._say(process.Ping())  # It looks at the clock when it has heard something.
     with trio.fail_after(20):
         while made._worker is worker:
             await trio.lowlevel.checkpoint()
