@@ -271,6 +271,7 @@ async def test_one_that_nobody_wants_is_ended_and_comes_back_at_once(nursery, mo
         while made._worker is worker:
             await trio.lowlevel.checkpoint()
     assert worker.process.returncode == -signal.SIGKILL
+    monkeypatch.undo()
     await ready(made)
 
 
