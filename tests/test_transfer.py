@@ -331,7 +331,7 @@ async def test_where_the_disk_is_full_readers_get_their_bytes_all_the_same(
 
 
 async def test_a_cache_that_is_small_is_left_to_the_daemon(fetcher, store, blob):
-    store.limit = 4 * SIZE
+    store.limit = 4 * SIZE - 1
     assert store.place(store.file(blob), SIZE) is None
 
 

@@ -38,7 +38,7 @@ FREE_SHARE = 20
 #: Bytes written between two looks at what the disk says: other daemons write there too.
 RESCAN = 256 << 20
 #: The part of the cache for which room is made ahead of what comes.
-LARGEST_PLACE = 16
+LARGEST_PLACE = 4
 #: Seconds for which a disk that refuses, or has nothing to evict, is not tried again.
 DESPAIR = 10.0
 #: Seconds between two looks whether open files have been removed by somebody.
