@@ -6,7 +6,16 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from vbofs.blocks.budget import PER_FILE, PER_FLIGHT, RESIDENT, Budget, Shares
+from vbofs.blocks.budget import (
+    PER_FILE,
+    PER_FLIGHT,
+    RESIDENT,
+    TRANSFERS,
+    WITH_TRANSFERS,
+    Budget,
+    Shares,
+    allows_transfers,
+)
 from vbofs.blocks.extents import BLOCK_SIZE
 from vbofs.blocks.fetcher import MOST_CHASES, Fetcher
 from vbofs.blocks.flights import Priority
@@ -16,11 +25,12 @@ from vbofs.config import LEAST_MEMORY
 MB = 1_000_000
 
 
-@pytest.mark.parametrize("memory", [LEAST_MEMORY, 256 * MB, 4000 * MB])
+@pytest.mark.parametrize("memory", [LEAST_MEMORY, WITH_TRANSFERS, 256 * MB, 4000 * MB])
 def test_the_shares_are_less_than_the_whole(memory):
     shares = Shares.of(memory)
     ours = shares.reads + shares.chases + shares.ahead * PER_FLIGHT + shares.files * PER_FILE
-    assert ours <= memory - RESIDENT
+    others = RESIDENT + (TRANSFERS if allows_transfers(memory) else 0)
+    assert ours <= memory - others
     assert shares.reads >= 2 * 9 * BLOCK_SIZE  # The largest read of all.
     assert shares.files >= 200
 

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.mount.descriptors import descriptors
+from tests.mount.family import peak_memory
 from tests.mount.machine import VBOFS, Mounted, is_mounted
 from tests.mount.reading import forget, opened
 from tests.mount.waiting import eventually
@@ -26,12 +27,6 @@ MOST_MEMORY = 256 << 10
 
 def _names(count):
     return [f"behavior_sessions/{n}.nwb" for n in range(count)]
-
-
-def _peak_memory(pid):
-    """KiB of the most that the process ever had in memory."""
-    with open(f"/proc/{pid}/status") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def _descriptors(pid):
@@ -139,7 +134,7 @@ def test_ten_thousand_handles_on_many_files_by_a_daemon_with_256_descriptors(
         readers = mounted.status()["readers"]
         assert (readers["handles"], readers["files"]) == (HANDLES, len(names))
         assert _descriptors(mounted.pid) < 256
-        assert _peak_memory(mounted.pid) < MOST_MEMORY
+        assert peak_memory(mounted.pid) < MOST_MEMORY
     eventually(lambda: mounted.status()["readers"]["handles"] == 0)
     assert mounted.status()["cache"]["refused"] == 0
 
@@ -195,4 +190,4 @@ def test_two_hundred_readers_at_once_are_all_answered_and_memory_stays_bounded(
     assert [reader.returncode for reader in readers] == [0] * 25
     assert max(map(float, said)) <= time.monotonic() - begun
     assert mounted.status()["blocks"]["failed"] == 0
-    assert _peak_memory(mounted.pid) < MOST_MEMORY
+    assert peak_memory(mounted.pid) < MOST_MEMORY

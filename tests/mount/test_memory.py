@@ -16,6 +16,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.mount.descriptors import descriptors
+from tests.mount.family import peak_memory
 from tests.mount.reading import opened
 from tests.mount.waiting import eventually
 from tests.s3 import Fault
@@ -31,9 +32,8 @@ VIRTUAL = 3 << 30 if LONG else 256 * MIB
 
 
 def _peak(mounted):
-    """Bytes of the most that the daemon ever had in memory, shared libraries included."""
-    with open(f"/proc/{mounted.pid}/status") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+    """Bytes of the most that the daemon and its processes ever had in memory."""
+    return peak_memory(mounted.pid) * 1024
 
 
 def _past_the_page_cache(path, offset):

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.mount.family import children
 from tests.mount.machine import Machine, Mounted
 from tests.mount.waiting import eventually
 from tests.soak.ledger import Ledger
@@ -63,6 +64,7 @@ LASTING: list[dict[str, object]] = [
     {"status": 301},
     {"code": "NoSuchVersion"},
 ]
+WAYS_TO_END = [("kill -9", signal.SIGKILL), ("SIGSTOP", signal.SIGSTOP)]
 
 
 class Troubles:
@@ -81,7 +83,8 @@ class Troubles:
         return [*[self.passing] * 8, self.refusal, self.away_for_a_moment, self.away_for_long]
 
     def of_the_machine(self) -> list[Callable[[], None]]:
-        return [*[self.damage] * 16, self.kill, self.kill, self.terminate, self.hang, self.second]
+        daemons = [self.kill, self.kill, self.terminate, self.hang, self.second]
+        return [*[self.damage] * 16, *[self.fetching] * 3, *daemons]
 
     def _last(self, least: float, most: float) -> None:
         self.ended.wait(self.chance.uniform(least, most))
@@ -137,6 +140,15 @@ class Troubles:
             clear(self.machine.cache)
 
     # --- the daemon
+
+    def fetching(self) -> None:
+        """Its second process is killed, or stopped; nobody is to notice."""
+        mounted, (name, number) = self.mounted, self.chance.choice(WAYS_TO_END)
+        for pid in children(mounted.pid) if mounted else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+                self.ledger.troubles[f"second process: {name}"] += 1
+        self._last(0.1, 1)
 
     def kill(self) -> None:
         """kill -9, and mount again."""

@@ -8,6 +8,7 @@ import re
 import threading
 from pathlib import Path
 
+from tests.mount.family import peak_memory
 from tests.mount.machine import Machine, Mounted
 from tests.soak.ledger import Ledger
 
@@ -56,10 +57,9 @@ class Watch(threading.Thread):
     def _look(self, mounted: Mounted) -> None:
         place = Path(f"/proc/{mounted.pid}")
         try:
-            status = (place / "status").read_text()
-            memory = int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
+            memory = peak_memory(mounted.pid)
             descriptors = len(os.listdir(place / "fd"))
-        except (OSError, TypeError):
+        except OSError:
             if self.mounted is mounted:
                 self.ledger.violate(f"the daemon {mounted.pid} is gone, and nobody ended it")
                 self.mounted = None

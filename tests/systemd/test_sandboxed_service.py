@@ -55,6 +55,19 @@ def test_the_daemon_has_no_right_of_any_kind(one):
     assert "NoNewPrivs:\t1" in status
 
 
+def test_the_process_that_fetches_for_it_runs_behind_the_same_wall(one, published):
+    large = "behavior_sessions/large.nwb"
+    published.release("1.1.0", {large: 24_000_000})
+    one.sh(f"systemctl reload {UNIT}")
+    assert one.count(f"/mnt/one/v1.1.0/{large}") == 24_000_000
+    status = one.sh(f"cat /proc/$(pgrep -P {one.pid(UNIT)})/status")
+    assert "CapEff:\t0000000000000000" in status
+    assert "NoNewPrivs:\t1" in status
+    assert "WARNING" not in one.journal()
+    one.sh(f"systemctl stop {UNIT}")
+    assert one.run("pgrep", "-f", "vbofs.transfer").status == 1
+
+
 def test_the_mounts_read_ahead_is_raised_though_the_daemon_may_not(one):
     device = one.sh("mountpoint -d /mnt/one")
     assert one.sh(f"cat /sys/class/bdi/{device}/read_ahead_kb") == "1024"

@@ -37,11 +37,14 @@ from .blobmap import (
     VERIFIED,
     header_of,
     is_sound,
+    is_verified,
     mark_of,
     mode_of_readers,
     nth_block,
     open_map,
+    unverify,
     write_all,
+    write_blocks,
 )
 from .extents import BLOCK_SIZE, BLOCKS_PER_PART, block_count, covering, span
 
@@ -51,6 +54,10 @@ log = logging.getLogger(__name__)
 SLOTS_AT_ONCE = 512
 #: Seconds between two stamps of a blob in use, for those who evict in another process.
 STAMP_INTERVAL = 300.0
+
+#: Bytes that the kernel is told to expect at a time.  Of one call it heeds no more than its disk
+#: takes in one request (force_page_cache_ra, mm/readahead.c), and forgets the rest.
+EXPECTED = 512 << 10
 
 #: FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, from <linux/falloc.h>.
 _PUNCH_HOLE = 1 | 2
@@ -143,7 +150,9 @@ class BlobFile:
         """*extent*, all of which is here, will soon be read: have the disk begin now, while the
         kernel copies what was read before."""
         with contextlib.suppress(OSError):
-            os.posix_fadvise(self._data, extent.start, extent.size, os.POSIX_FADV_WILLNEED)
+            for start in range(extent.start, extent.stop, EXPECTED):
+                size = min(EXPECTED, extent.stop - start)
+                os.posix_fadvise(self._data, start, size, os.POSIX_FADV_WILLNEED)
 
     def _quarantine(
         self, damaged: list[int], blocks: range, view: memoryview, marks: tuple[int, ...]
@@ -174,18 +183,12 @@ class BlobFile:
         OSError: the disk refuses.
         """
         start = block * BLOCK_SIZE
-        blocks = covering(Extent(start, start + len(content)))
-        marks = [mark_of(nth_block(content, nth)) for nth in range(len(blocks))]
-        self._use(blocks)
-        self._unverify()
-        write_all(self._data, content, start)
-        write_all(
-            self._map, struct.pack(f"<{len(marks)}Q", *marks), HEADER_SIZE + SLOT_SIZE * block
-        )
+        self.use(Extent(start, start + len(content)))
+        write_blocks((self._map, self._data), block, content)
 
     def forget(self, blocks: Iterable[int]) -> None:
         """Make misses of *blocks*.  OSError: the disk refuses."""
-        self._unverify()
+        unverify(self._map)
         for some in _stretches(blocks):
             write_all(
                 self._map, b"\0" * SLOT_SIZE * len(some), HEADER_SIZE + SLOT_SIZE * some.start
@@ -213,18 +216,11 @@ class BlobFile:
     @property
     def verified(self) -> bool:
         """Whether all of it was compared with the publisher's digest, and nothing changed since."""
-        try:
-            return os.pread(self._map, len(VERIFIED), STAMP_OFFSET) == VERIFIED
-        except OSError:
-            return False
+        return is_verified(self._map)
 
     def mark_verified(self) -> None:
         """Remember that it is what was published.  OSError: the disk refuses."""
         write_all(self._map, VERIFIED, STAMP_OFFSET)
-
-    def _unverify(self) -> None:
-        if self.verified:
-            write_all(self._map, b"\0" * len(VERIFIED), STAMP_OFFSET)
 
     def clone_to(self, fd: int) -> bool:
         """Have the empty file *fd* share this one's extents; False: its disk does not do that.
@@ -257,6 +253,15 @@ class BlobFile:
             slots = b""
         # A map that somebody cut short has no opinion on the rest.
         return struct.unpack(f"<{len(blocks)}Q", slots.ljust(size, b"\0"))
+
+    def use(self, extent: Extent) -> None:
+        """*extent* counts as used now."""
+        self._use(covering(extent))
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """Descriptors of the map and the data, open as long as this object is."""
+        return self._map, self._data
 
     def _use(self, blocks: range) -> None:
         now = time.time()

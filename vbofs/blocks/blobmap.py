@@ -17,8 +17,8 @@ from pathlib import Path
 
 import xxhash
 
-from ..model import Blob
-from .extents import BLOCK_SIZE, block_count, span
+from ..model import Blob, Extent
+from .extents import BLOCK_SIZE, block_count, covering, span
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,35 @@ def write_all(fd: int, content: bytes | memoryview, offset: int) -> None:
                 raise OSError(errno.EROFS, os.strerror(errno.EROFS)) from error
             raise
         view, offset = view[written:], offset + written
+
+
+def write_blocks(places: tuple[int, int], block: int, content: memoryview) -> None:
+    """Keep *content*, the whole of *block* and perhaps of those that follow it.
+
+    *places* are descriptors of the map and the data.  The data come first: whenever this process
+    ends, the map knows of no block that is not here.  OSError: the disk refuses.
+    """
+    marks_at, data_at = places
+    start = block * BLOCK_SIZE
+    count = len(covering(Extent(start, start + len(content))))
+    marks = [mark_of(nth_block(content, nth)) for nth in range(count)]
+    unverify(marks_at)
+    write_all(data_at, content, start)
+    write_all(marks_at, struct.pack(f"<{count}Q", *marks), HEADER_SIZE + SLOT_SIZE * block)
+
+
+def is_verified(marks_at: int) -> bool:
+    """Whether the map at this descriptor says that all of its blob was what was published."""
+    try:
+        return os.pread(marks_at, len(VERIFIED), STAMP_OFFSET) == VERIFIED
+    except OSError:
+        return False
+
+
+def unverify(marks_at: int) -> None:
+    """Take the stamp away: something is about to change.  OSError: the disk refuses."""
+    if is_verified(marks_at):
+        write_all(marks_at, b"\0" * len(VERIFIED), STAMP_OFFSET)
 
 
 def map_size(size: int) -> int:

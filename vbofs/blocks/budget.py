@@ -20,6 +20,9 @@ from ..config import LEAST_MEMORY
 
 #: Bytes that a daemon takes before it reads, three releases looked into: 86 MB, and some room.
 RESIDENT = 96_000_000
+#: Bytes that the process for transfers takes with its buffers: 36 MB were seen, at full speed; and
+#: how many bytes there must be in all for it to be worth them.
+TRANSFERS, WITH_TRANSFERS = 48_000_000, 192_000_000
 #: Bytes of Python objects for a block that is to be fetched: its flight, its event, its keys.
 PER_FLIGHT = 1 << 10
 #: Bytes of Python objects for a blob that is open on disk: itself, and when its parts were used.
@@ -39,8 +42,15 @@ class Shares(NamedTuple):
         """Half for reads that wait, and an eighth each for the rest; an eighth stays free, for the
         buffers of the connections and for what the allocator cannot give back."""
         ours = max(memory, LEAST_MEMORY) - RESIDENT
+        if allows_transfers(memory):
+            ours -= TRANSFERS
         eighth = ours // 8
         return cls(ours // 2, eighth, eighth // PER_FLIGHT, eighth // PER_FILE)
+
+
+def allows_transfers(memory: int) -> bool:
+    """Whether of so many bytes a process of its own may be given to transfers."""
+    return memory >= WITH_TRANSFERS
 
 
 #: The shares of a daemon to which nothing else is said.

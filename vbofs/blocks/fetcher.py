@@ -21,7 +21,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import trio
 
@@ -130,6 +130,7 @@ class Fetcher:
             # that a thread completes meanwhile is either found here or announced to us.
             for block in waited.keys() - self._missing(blob, blocks):
                 del waited[block]
+            self._ask(waited)
             with explained(blob, blocks, [flight.waits for flight in waited.values()]):
                 for flight in waited.values():
                     await flight.landed.wait()
@@ -139,6 +140,13 @@ class Fetcher:
                     f"{blob.version.key}: {flight.error}", flight.error
                 ) from flight.error
         return {block: f.content for block, f in waited.items() if f.content is not None}
+
+    def _ask(self, waited: Mapping[int, Flight]) -> None:
+        """Be told of these by other processes that fetch them: of each request's last one."""
+        last = {flight.request: block for block, flight in sorted(waited.items())}
+        for request, block in last.items():
+            if request is not None and request.ask is not None:
+                request.ask(span(range(block + 1), request.blob.size).stop)
 
     async def bring(self, blob: Blob, blocks: range) -> None:
         """Wait until *blocks* have been fetched to disk, after whatever anybody waits for.
@@ -320,7 +328,7 @@ class Fetcher:
     def _sink(self, request: Request) -> BlockSink:
         token = trio.lowlevel.current_trio_token()
 
-        def announce(pieces: dict[int, bytes]) -> None:
+        def announce(pieces: dict[int, bytes | None]) -> None:
             try:
                 token.run_sync_soon(self._land, request, pieces)
             except trio.RunFinishedError:
@@ -328,7 +336,7 @@ class Fetcher:
 
         return BlockSink(request, self._store, announce)
 
-    def _land(self, request: Request, pieces: dict[int, bytes]) -> None:
+    def _land(self, request: Request, pieces: dict[int, bytes | None]) -> None:
         for block, content in pieces.items():
             flight = request.flights.pop(block, None)
             if flight is None:

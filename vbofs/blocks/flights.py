@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import trio
@@ -59,6 +59,8 @@ class Request:
     life: trio.CancelScope = field(default_factory=trio.CancelScope)
     #: Nobody wants the rest any more.  Read by the sink, in its thread.
     is_abandoned: bool = False
+    #: Where another process fetches it: has it tell when it has kept what is before an offset.
+    ask: Callable[[int], None] | None = None
 
     @property
     def is_wanted(self) -> bool:

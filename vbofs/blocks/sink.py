@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 
 from ..errors import BlockUnavailable
-from .extents import BLOCK_SIZE, span
-from .flights import Request
+from ..model import Extent
+from ..remote.carrying import Place
+from .extents import BLOCK_SIZE, covering, span
+from .flights import Priority, Request
 from .store import BlockStore
 
 #: Bytes of a request that are gathered before they are kept, and seconds for which a block that
@@ -30,13 +32,13 @@ class BlockSink:
         self,
         request: Request,
         store: BlockStore,
-        announce: Callable[[dict[int, bytes]], None],
+        announce: Callable[[dict[int, bytes | None]], None],
     ) -> None:
         self._request = request
         self._store = store
         self._announce = announce
         self._left = span(request.blocks, request.blob.size).size
-        self._buffer = memoryview(bytearray(min(GATHERED, self._left)))
+        self._room: memoryview | None = None
         self._filled = 0
         self._block = request.blocks.start  # The first in the buffer.
         self._complete = 0  # Blocks in the buffer that are whole.
@@ -47,6 +49,13 @@ class BlockSink:
             # Our caller has been told; this ends the thread that still pours, and its connection.
             raise BlockUnavailable("nobody wants it any more")
         return self._buffer[self._filled : self._filled + self._left]
+
+    @property
+    def _buffer(self) -> memoryview:
+        """Made when it is needed: another process may pour instead."""
+        if self._room is None:
+            self._room = memoryview(bytearray(min(GATHERED, self._left)))
+        return self._room
 
     def buffer_updated(self, nbytes: int) -> None:
         self._filled += nbytes
@@ -67,6 +76,37 @@ class BlockSink:
         if self._complete:
             self._keep()
 
+    # --- another process pours instead (remote/carrying.py)
+
+    def place(self, extent: Extent) -> Place | None:
+        request = self._request
+        if request.priority <= Priority.CHASE or request.file is None or self._filled:
+            return None  # Somebody waits for its bytes, or some are in the buffer.
+        return self._store.place(request.file, extent.size)
+
+    def elsewhere(self, ask: Callable[[int], None] | None) -> None:
+        self._request.ask = ask
+        awaited = [block for block in self._request.blocks if self._waits_for(block)]
+        if ask and awaited:
+            ask(span(range(awaited[-1] + 1), self._request.blob.size).stop)
+
+    def kept(self, nbytes: int) -> None:
+        request, start = self._request, self._block * BLOCK_SIZE
+        extent = Extent(start, start + nbytes)
+        blocks = covering(extent)
+        self._left -= nbytes
+        self._block = blocks.stop
+        if request.file is not None:
+            self._store.kept(request.file, extent)
+        request.complete.update(blocks)
+        self._say({block: None for block in blocks if self._waits_for(block)})
+
+    def refused(self, error: OSError) -> None:
+        if self._request.file is not None:
+            self._store.refused(self._request.file, error, BLOCK_SIZE)
+
+    # ---
+
     def _is_awaited(self) -> bool:
         """A read waits for what is here, and for nothing that comes next: large reads want many."""
         end = self._block + self._complete
@@ -82,14 +122,17 @@ class BlockSink:
         content, request = self._buffer[:size], self._request
         kept = request.file is not None and self._store.put(request.file, blocks.start, content)
         request.complete.update(blocks)
-        pieces = {
+        pieces: dict[int, bytes | None] = {
             block: bytes(content[nth * BLOCK_SIZE : (nth + 1) * BLOCK_SIZE])
             for nth, block in enumerate(blocks)
             if self._waits_for(block) or (not kept and block in request.flights)
         }
-        if pieces:
-            request.announced.update(pieces)
-            self._announce(pieces)
+        self._say(pieces)
         rest = self._filled - size
         self._buffer[:rest] = self._buffer[size : self._filled]
         self._filled, self._block, self._complete = rest, blocks.stop, 0
+
+    def _say(self, pieces: dict[int, bytes | None]) -> None:
+        if pieces:
+            self._request.announced.update(pieces)
+            self._announce(pieces)

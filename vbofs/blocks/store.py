@@ -19,7 +19,8 @@ from pathlib import Path
 from cachetools import LRUCache, TTLCache
 
 from ..errors import CacheTooNew, CacheUnwritable
-from ..model import Blob
+from ..model import Blob, Extent
+from ..remote.carrying import Place
 from .blobfile import BlobFile
 from .folder import check_writable, prepare, refusal
 from .pins import Pins
@@ -36,6 +37,8 @@ MOST_SPARE = 1000**3
 FREE_SHARE = 20
 #: Bytes written between two looks at what the disk says: other daemons write there too.
 RESCAN = 256 << 20
+#: The part of the cache for which room is made ahead of what comes.
+LARGEST_PLACE = 4
 #: Seconds for which a disk that refuses, or has nothing to evict, is not tried again.
 DESPAIR = 10.0
 #: Seconds between two looks whether open files have been removed by somebody.
@@ -156,6 +159,35 @@ class BlockStore:
             return False
         self._refusals.none()
         return True
+
+    def place(self, file: BlobFile, size: int) -> Place | None:
+        """Where somebody else may keep *size* bytes of *file*, for which room is made now.
+
+        None: he had better not try.  For a thread.
+        """
+        # More at once would evict what is just being read.
+        if size > self.limit // LARGEST_PLACE or self.takes_none:
+            return None
+        try:
+            here = self._linked(file)
+            if here is None or not self._has_room(size):
+                return None
+        except OSError as error:
+            self._refuse(error)
+            return None
+        return Place(*here.places, here)
+
+    def kept(self, file: BlobFile, extent: Extent) -> None:
+        """Somebody else has kept *extent* of *file*."""
+        file.use(extent)
+        self._refusals.none()
+
+    def refused(self, file: BlobFile, error: OSError, size: int) -> None:
+        """The disk has not taken the next *size* bytes of *file* from somebody else.
+
+        For a thread.
+        """
+        self._mend(file, error, size, self._evictions)
 
     def _mend(self, file: BlobFile, error: OSError, size: int, evictions: int) -> None:
         """A write has failed: make room if that is why, so that the next one need not."""

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from ..blocks.budget import allows_transfers
 from ..blocks.lower import LowerCache, open_lower_cache
 from ..config import Settings
+from ..remote.carrying import Carrier
 from ..remote.network import Network
 from ..remote.offline import OfflineObjectStore
 from ..remote.outcomes import Outcomes
 from ..remote.protocol import ObjectStore
 from ..remote.retrying import Retrying
+from ..transfer.process import Transfers
 
 if TYPE_CHECKING:
     from ..remote.sites import SiteCaches
@@ -32,9 +35,13 @@ class Sources(NamedTuple):
     retrying: Retrying
     sites: SiteCaches | None
     lower: LowerCache | None
+    transfers: Transfers | None
 
     def attend(self, nursery: trio.Nursery) -> None:
-        """Have *nursery* look whether caches that were away are back."""
+        """Have *nursery* run the process for large requests, once there are any, and look
+        whether caches that were away are back."""
+        if self.transfers:
+            self.transfers.attend(nursery)
         if self.sites:
             nursery.start_soon(self.sites.attend)
 
@@ -42,10 +49,11 @@ class Sources(NamedTuple):
 @contextlib.asynccontextmanager
 async def sources(settings: Settings) -> AsyncIterator[Sources]:
     """The lower cache before the site's caches before the bucket, as far as there are any."""
-    with _closed(_bucket(settings)) as bucket, contextlib.ExitStack() as closing:
+    transfers = Transfers() if allows_transfers(settings.memory) else None
+    with _closed(_bucket(settings, transfers)) as bucket, contextlib.ExitStack() as closing:
         network, outcomes = Network(settings.timeout), Outcomes()
         impatience = min(settings.timeout, LISTING_TIMEOUT)
-        sites = _sites(bucket, settings)
+        sites = _sites(bucket, settings, transfers)
         if sites:
             closing.callback(sites.close)
             retrying = Retrying(sites, settings.timeout, network, outcomes)
@@ -55,7 +63,7 @@ async def sources(settings: Settings) -> AsyncIterator[Sources]:
             retrying = Retrying(bucket, settings.timeout, network, outcomes)
             impatient = Retrying(bucket, impatience, network, outcomes)
         lower = await open_lower_cache(retrying, settings)
-        yield Sources(lower or retrying, impatient, retrying, sites, lower)
+        yield Sources(lower or retrying, impatient, retrying, sites, lower, transfers)
 
 
 @contextlib.contextmanager
@@ -65,20 +73,20 @@ def listings(settings: Settings) -> Iterator[Retrying]:
         yield Retrying(bucket, min(settings.timeout, LISTING_TIMEOUT))
 
 
-def _bucket(settings: Settings) -> ObjectStore:
+def _bucket(settings: Settings, carrier: Carrier | None = None) -> ObjectStore:
     if settings.offline:
         return OfflineObjectStore()
     from ..remote.s3 import S3ObjectStore  # A quarter of a second that --offline does not need.
 
-    return S3ObjectStore(settings)
+    return S3ObjectStore(settings, carrier=carrier)
 
 
-def _sites(bucket: ObjectStore, settings: Settings) -> SiteCaches | None:
+def _sites(bucket: ObjectStore, settings: Settings, carrier: Carrier | None) -> SiteCaches | None:
     if settings.offline or not settings.site_cache:
         return None
     from ..remote.sites import open_site_caches
 
-    return open_site_caches(bucket, settings)
+    return open_site_caches(bucket, settings, carrier)
 
 
 @contextlib.contextmanager

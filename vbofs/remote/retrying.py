@@ -20,6 +20,7 @@ from ..model import Blob, Extent, ObjectVersion
 from .network import UNREACHABLE, Network
 from .outcomes import Outcomes
 from .protocol import Listed, ObjectStore, Page, Requests, Sink
+from .resumable import Resumable
 from .waits import current, waiting_for
 
 log = logging.getLogger(__name__)
@@ -29,23 +30,6 @@ T = TypeVar("T")
 #: Seconds: the first wait is at most this, and it doubles.
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 10.0
-
-
-class Resumable:
-    """Counts what went into a sink, so that the next attempt begins where the bytes stopped."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self.poured = 0
-        self.get_buffer = sink.get_buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self._sink.buffer_updated(nbytes)
-        self.poured += nbytes
-
-    def rest_of(self, extent: Extent) -> Extent:
-        """What is missing of the *extent* that the sink is for."""
-        return Extent(extent.start + self.poured, extent.stop)
 
 
 class Retrying:

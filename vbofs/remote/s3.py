@@ -19,19 +19,20 @@ from typing import Any, TypeVar
 
 import botocore.session
 import trio
-from botocore.awsrequest import AWSPreparedRequest
-from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 from cachetools import TTLCache
 
 from ..config import Settings
 from ..errors import AccessDenied, RemoteError, WrongResponse
 from ..model import Blob, Extent, ObjectFacts, ObjectVersion
+from .carrying import LEAST_CARRIED, Carrier, Landing, Order, Patience, Way
 from .protocol import Listed, Page, Requests, Sink
+from .resumable import Resumable
 from .s3_client import AGENT, client
 from .s3_errors import error_of
-from .s3_ranges import Pace, Patience, check, poured, usual_patience
-from .waits import current, waiting_for
+from .s3_line import Line
+from .s3_ranges import usual_patience
+from .waits import current
 
 T = TypeVar("T")
 
@@ -45,7 +46,8 @@ LARGEST_OBJECT = 1 << 50
 class S3ObjectStore:
     """The bucket that *settings* names.  Anonymous unless a profile is named.
 
-    *patience* with ranges, and *proxies* on the way to them, where not as usual.
+    *patience* with ranges, and *proxies* on the way to them, where not as usual; *carrier*:
+    whoever fetches large ones.
     """
 
     def __init__(
@@ -54,9 +56,10 @@ class S3ObjectStore:
         *,
         patience: Patience | None = None,
         proxies: Mapping[str, str] | None = None,
+        carrier: Carrier | None = None,
     ) -> None:
         self._settings = settings
-        self._patience = patience
+        self._carrier = carrier
         self._limiter = trio.CapacityLimiter(settings.connections)
         self._lock = threading.Lock()
         self._requests = Requests()
@@ -70,13 +73,17 @@ class S3ObjectStore:
             self._client = client(core, settings)
         except Exception as error:
             raise error_of(error, settings, "the configuration") from error
-        endpoint = self._client.meta.endpoint_url
-        self._http = URLLib3Session(
+        self._way = Way(
+            bucket=settings.bucket,
+            region=settings.region,
+            endpoint_url=settings.endpoint_url,
+            profile=settings.profile,
+            connections=settings.connections,
+            patience=patience or usual_patience(),
+            proxies=self._usual_proxies() if proxies is None else proxies,
             verify=core.get_config_variable("ca_bundle") or True,
-            proxies=get_environ_proxies(endpoint) if proxies is None else proxies,
-            timeout=(patience or usual_patience())[:2],
-            max_pool_connections=settings.connections,
         )
+        self._line = Line(self._way)
 
     def __repr__(self) -> str:
         return f"<S3ObjectStore {self._settings.bucket} at {self._client.meta.endpoint_url}>"
@@ -84,7 +91,11 @@ class S3ObjectStore:
     def close(self) -> None:
         """Close idle connections."""
         self._client.close()
-        self._http.close()
+        self._line.close()
+
+    def _usual_proxies(self) -> Mapping[str, str]:
+        proxies: dict[str, str] = get_environ_proxies(self._client.meta.endpoint_url)
+        return proxies
 
     def requests(self) -> Requests:
         with self._lock:
@@ -179,31 +190,37 @@ class S3ObjectStore:
     # --- data plane
 
     async def fetch(self, blob: Blob, extent: Extent, sink: Sink) -> None:
-        subject = f"{blob.version.key} bytes {extent.start}-{extent.stop}"
-        await self._in_thread(lambda: self._fetch(blob, extent, sink), subject)
+        if self._carrier and extent.size >= LEAST_CARRIED and isinstance(sink, Landing):
+            extent = await self._carried(self._carrier, blob, extent, sink)
+        if extent.size:
+            subject = f"{blob.version.key} bytes {extent.start}-{extent.stop}"
+            await self._in_thread(lambda: self._fetch(blob, extent, sink), subject)
 
     def _fetch(self, blob: Blob, extent: Extent, sink: Sink) -> None:
+        order = self._order(blob, extent)
         self._count(get=1)
-        with waiting_for("server"):
-            response = self._http.send(self._range_request(blob, extent))
-        raw: Any = response.raw
-        received = 0
-        try:
-            check(response, blob, extent, self._settings)
-            # http.client's own readinto() spares two copies of urllib3's.
-            for got in poured(getattr(raw, "_fp", raw), extent.size, sink, self._pace()):
-                received += got
-        except BaseException:
-            raw.close()  # Whatever is left in the socket must not answer the next request.
-            raise
-        finally:
-            self._count(received=received)
-        raw.release_conn()
+        self._line.get(order, sink, lambda received: self._count(received=received))
 
-    def _pace(self) -> Pace:
-        return Pace(self._patience or usual_patience())
+    async def _carried(
+        self, carrier: Carrier, blob: Blob, extent: Extent, landing: Landing
+    ) -> Extent:
+        """Have another process fetch *extent*, as far as it can; what is left of it."""
+        if not carrier.is_ready():
+            return extent
+        ready = await self._in_thread(
+            lambda: (landing.place(extent), self._order(blob, extent)), blob.version.key
+        )
+        place, order = ready
+        if place is None:
+            return extent
+        self._count(get=1)
+        resumable = Resumable(landing)
+        await carrier.carry(
+            self._way, order, place, resumable, lambda received: self._count(received=received)
+        )
+        return resumable.rest_of(extent)
 
-    def _range_request(self, blob: Blob, extent: Extent) -> AWSPreparedRequest:
+    def _order(self, blob: Blob, extent: Extent) -> Order:
         headers = {
             "Range": f"bytes={extent.start}-{extent.stop - 1}",
             "Accept-Encoding": "identity",
@@ -211,8 +228,7 @@ class S3ObjectStore:
         }
         if blob.version in self._distrusted:
             headers["Cache-Control"] = "no-cache"
-        url = self._url(blob.version)
-        return AWSPreparedRequest("GET", url, headers, None, stream_output=True)
+        return Order(self._url(blob.version), headers, blob, extent)
 
     def _url(self, version: ObjectVersion) -> str:
         with self._lock:

@@ -26,6 +26,10 @@ class _OneService(Loader):  # type: ignore[misc]  # botocore has no types.
         return ["s3"]
 
 
+#: One for all: what it has loaded is 12 MB, and a client for each of a site's caches wants it.
+_LOADER = _OneService()
+
+
 def client(core: botocore.session.Session, settings: Settings) -> Any:
     """A client of S3 under *settings*, with the credentials of *core*."""
     patience = usual_patience()
@@ -45,7 +49,7 @@ def client(core: botocore.session.Session, settings: Settings) -> Any:
         ignore_configured_endpoint_urls=True,
         user_agent=AGENT,
     )
-    core.register_component("data_loader", _OneService())
+    core.register_component("data_loader", _LOADER)
     session = boto3.Session(botocore_session=core, region_name=settings.region)
     made = session.client("s3", endpoint_url=settings.endpoint_url, config=config)
     made.meta.events.register("before-call.s3", _stay_in_region)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..config import Settings
 from ..errors import ObjectMissing, RemoteError, WrongResponse
 from ..model import Blob, Extent
+from .carrying import Patience
 from .protocol import Sink
 from .s3_errors import Answer, error_of_answer
 
@@ -24,14 +25,6 @@ READ_TIMEOUT = 15
 LEAST_PROGRESS = 16 << 10
 #: Bytes of an error's body that are looked at.
 ERROR_BODY = 64 << 10
-
-
-class Patience(NamedTuple):
-    """Seconds to connect, seconds for a byte to come, and bytes that must have come in those."""
-
-    connect: float
-    read: float
-    progress: int
 
 
 def usual_patience() -> Patience:

@@ -28,10 +28,10 @@ from ..errors import EndpointDown, NetworkUnreachable, RemoteError, SettingsInva
 from ..model import Blob, Extent, ObjectVersion
 from ..servers import MOST_CACHES
 from .breaker import Breaker
+from .carrying import Carrier, Patience
 from .protocol import Collected, Listed, ObjectStore, Page, Requests, Sink
-from .retrying import Resumable
+from .resumable import Resumable
 from .s3 import S3ObjectStore
-from .s3_ranges import Patience
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +229,9 @@ class SiteCaches:
                 self._given.setdefault(blob.version, set()).add(cache)
 
 
-def open_site_caches(origin: ObjectStore, settings: Settings) -> SiteCaches:
+def open_site_caches(
+    origin: ObjectStore, settings: Settings, carrier: Carrier | None = None
+) -> SiteCaches:
     """*origin* behind the caches that *settings* name.  SettingsInvalid for signed access: a
     signature is for one server, and what it opens is not for everybody at the site."""
     if settings.profile:
@@ -238,6 +240,6 @@ def open_site_caches(origin: ObjectStore, settings: Settings) -> SiteCaches:
     def cache(url: str) -> SiteCache:
         # It is on the site: no proxy leads there.
         there = msgspec.structs.replace(settings, endpoint_url=url)
-        return SiteCache(url, S3ObjectStore(there, patience=PATIENCE, proxies={}))
+        return SiteCache(url, S3ObjectStore(there, patience=PATIENCE, proxies={}, carrier=carrier))
 
     return SiteCaches(origin, [[cache(url) for url in group] for group in settings.site_cache])

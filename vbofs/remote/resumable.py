@@ -1,0 +1,43 @@
+"""A sink with a count, so that the next attempt begins where the bytes stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..model import Extent
+from .carrying import Landing, Place
+from .protocol import Sink
+
+
+class Resumable:
+    """Counts what goes into *sink*, which need not be a ``Landing``."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._landing = sink if isinstance(sink, Landing) else None
+        self.poured = 0
+        self.get_buffer = sink.get_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._sink.buffer_updated(nbytes)
+        self.poured += nbytes
+
+    def rest_of(self, extent: Extent) -> Extent:
+        """What is missing of the *extent* that the sink is for."""
+        return Extent(extent.start + self.poured, extent.stop)
+
+    def place(self, extent: Extent) -> Place | None:
+        return self._landing.place(extent) if self._landing else None
+
+    def elsewhere(self, ask: Callable[[int], None] | None) -> None:
+        if self._landing:
+            self._landing.elsewhere(ask)
+
+    def kept(self, nbytes: int) -> None:
+        if self._landing:
+            self._landing.kept(nbytes)
+        self.poured += nbytes
+
+    def refused(self, error: OSError) -> None:
+        if self._landing:
+            self._landing.refused(error)
