@@ -124,8 +124,10 @@ class Network:
         if missing:
             self.served.demanded += len(set(missing).difference(self._asked))
             if self._chase:
-                self._ask(self._chase.missed(range(missing[0], missing[-1] + 1)))
+                self._ask(self._chase.missed(within))
             self._wave(missing)
+        if self._chase:
+            self._ask(self._chase.saw(within))
 
     def _wave(self, demand):
         arrived = list(dict.fromkeys([*demand, *self._asked]))

@@ -6,6 +6,7 @@ import pytest
 
 from vbofs.blocks.extents import BLOCK_SIZE, covering
 from vbofs.blocks.hdf5 import Chase, is_hdf5
+from vbofs.blocks.hdf5.chase import SPARE
 from vbofs.blocks.hdf5.messages import attribute, link
 from vbofs.model import Extent
 
@@ -61,11 +62,12 @@ def heap(address, size):
 class File:
     """SIZE bytes, nearly all zero, fed to a chase in blocks."""
 
-    def __init__(self, pieces, **options):
+    def __init__(self, pieces, size=SIZE, **options):
+        self.pieces = pieces
         self.content = bytearray(SIZE)
         for at, piece in pieces.items():
             self.content[at : at + len(piece)] = piece
-        self.chase = Chase(SIZE, **options)
+        self.chase = Chase(size, **options)
 
     def feed(self, block):
         start = block * BLOCK_SIZE
@@ -212,7 +214,7 @@ def test_a_chunked_array_is_followed_through_the_tree_of_its_chunks_and_not_to_t
     pieces = {
         0: superblock(1024),
         1024: header(chunked),
-        AT[7]: chunk_tree(1, AT[20], AT[30]),
+        AT[7]: chunk_tree(1, AT[20], *[AT[30]] * 8),
         AT[20]: chunk_tree(0, AT[40], AT[41]),
         AT[30]: chunk_tree(0, AT[42]),
     }
@@ -221,9 +223,18 @@ def test_a_chunked_array_is_followed_through_the_tree_of_its_chunks_and_not_to_t
     assert file.feed(7) == []
     assert file.chase.finished
     # Whoever reads one of the last nodes walks them all; nobody else needs them.
-    assert file.chase.missed(range(10, 12)) == []
-    assert blocks(file.chase.missed(range(20, 21))) == [30]
-    assert file.chase.missed(range(30, 31)) == []
+    assert file.chase.missed(Extent(AT[10], AT[12])) == []
+    assert file.chase.missed(Extent(AT[20] - 4096, AT[21])) == [], "a guess of the kernel's"
+    assert blocks(file.chase.missed(Extent(AT[20], AT[21]))) == [30]
+    assert file.chase.missed(Extent(AT[30], AT[31])) == []
+
+
+def test_a_chunk_tree_with_few_nodes_is_followed_to_the_last_of_them():
+    chunked = 0x08, struct.pack("<BBBQIII", 3, 2, 3, AT[7], 10, 10, 8)
+    nodes = chunk_tree(1, AT[20], AT[30])
+    file = File({0: superblock(1024), 1024: header(chunked), AT[7]: nodes})
+    file.feed(0)
+    assert blocks(file.feed(7)) == [20, 30]
 
 
 def test_the_first_of_many_arrays_of_strings_that_is_looked_into_brings_the_others():
@@ -234,7 +245,7 @@ def test_the_first_of_many_arrays_of_strings_that_is_looked_into_brings_the_othe
     file = File({**pieces, 8800: symbols(*headers), **headers})
     assert sorted(blocks(file.feed(0))) == [10, 14, 18, 22, 26], "as far as they are followed"
     # The first value of such an array is read with all of HDF5's buffer, beyond that block.
-    assert {11, 19, 23, 27} <= set(blocks(file.chase.missed(range(14, 16))))
+    assert {11, 19, 23, 27} <= set(blocks(file.chase.missed(Extent(AT[15] - 4096, AT[16]))))
 
 
 def test_a_second_column_that_is_read_brings_the_others_and_the_first_does_not():
@@ -243,8 +254,9 @@ def test_a_second_column_that_is_read_brings_the_others_and_the_first_does_not()
     pieces = {0: superblock(7168), 7168: header(table(8192, 9000)), 8192: tree(8800)}
     file = File({**pieces, 8800: symbols(*headers), **headers})
     assert file.feed(0) == []
-    assert file.chase.missed(range(10, 11)) == []
-    assert blocks(file.chase.missed(range(14, 15))) == [10, 12, 16, 18]
+    assert file.chase.missed(Extent(AT[10], AT[11])) == []
+    assert file.chase.missed(Extent(AT[12] + 30_000, AT[13])) == [], "a guess of the kernel's"
+    assert blocks(file.chase.missed(Extent(AT[14], AT[15]))) == [10, 12, 16, 18]
 
 
 @pytest.mark.parametrize("dimensions", [0, 1, 200, 255])
@@ -255,6 +267,79 @@ def test_a_chunk_tree_that_lies_about_its_dimensions_costs_nothing(dimensions):
     file.feed(0)
     assert file.feed(7) == []
     assert file.chase.finished
+
+
+#: Of a file too large to be searched whole.
+LARGE = 1 << 30
+#: Reads of one page each, by where it is.
+GLANCES = {at: Extent(at, at + 4096) for at in range(0, 16 * 4096, 4096)}
+
+
+def group_of_ten():
+    """A group whose children have values in blocks far away; each header has a page of its own."""
+    values = {4096 * n: AT[4 * n] for n in range(3, 13)}
+    headers = {at: header(contiguous(value, 100)) for at, value in values.items()}
+    nodes = {2048: tree(3072, 4096), 3072: symbols(*[*headers][:8]), 4096: symbols(*[*headers][8:])}
+    return File(
+        {**nodes, 0: superblock(1024), 1024: header(table(2048, NOWHERE)), **headers}, LARGE
+    )
+
+
+VALUES = [12, 16, 20, 24, 28, 32, 36, 40, 44, 48]
+
+
+def test_values_are_fetched_once_a_reader_has_looked_at_many_siblings():
+    file = group_of_ten()
+    assert file.feed(0) == []
+    assert file.chase.rests
+    assert not file.chase.finished
+    for page in (*range(3, 10), 3, 9):
+        assert file.chase.saw(GLANCES[page * 4096]) == []
+    assert file.chase.saw(Extent(10 * 4096, 40 * 4096)) == [], "an array is read through"
+    assert file.chase.saw(GLANCES[11 * 4096]) == [], "the second node is as a group of its own"
+    assert sorted(blocks(file.chase.saw(GLANCES[10 * 4096]))) == VALUES
+    assert file.chase.finished
+
+
+def test_the_first_value_that_is_missed_brings_the_others():
+    file = group_of_ten()
+    file.feed(0)
+    assert file.chase.missed(Extent(AT[21], AT[21] + 4096)) == []
+    assert file.chase.missed(Extent(AT[20] - 4096, AT[20] + 4096)) == [], "a guess of the kernel's"
+    assert set(VALUES) <= {20, *blocks(file.chase.missed(Extent(AT[20], AT[20] + 4096)))}
+
+
+def test_values_of_a_small_file_are_fetched_with_its_metadata():
+    assert sorted(blocks(File(group_of_ten().pieces).feed(0))) == VALUES
+
+
+def listed(values, ends=()):
+    """What is asked for of a file by who lists it: *values* of 8 objects, and headers elsewhere."""
+    headers = {4096 * n: header(contiguous(AT[values[n % len(values)]], 100)) for n in range(3, 11)}
+    nodes = {2048: tree(3072, 3584), 3072: symbols(*headers), 3584: symbols(*ends)}
+    file = File(
+        {**nodes, 0: superblock(1024), 1024: header(table(2048, NOWHERE)), **headers}, LARGE
+    )
+    first = blocks(file.feed(0))
+    return first, [block for at in headers for block in blocks(file.chase.saw(GLANCES[at]))]
+
+
+def test_for_who_lists_holes_are_filled():
+    assert sorted(listed([20, 22, 25])[1]) == [20, 21, 22, 25]
+
+
+def test_for_who_lists_the_block_is_fetched_into_which_the_kernel_runs_on():
+    near, far = AT[40] + BLOCK_SIZE - 1024, AT[50] + BLOCK_SIZE - 20_000
+    first, later = listed([20], [near, far])
+    assert (first, sorted(later)) == ([40, 50], [20, 41])
+
+
+def test_what_is_fetched_only_for_where_it_lies_is_bounded():
+    ends = [AT[5] + BLOCK_SIZE * 5 * n + BLOCK_SIZE - 1024 for n in range(30)]
+    first, later = listed([4], ends)
+    assert (len(first), len(later)) == (len(ends), 1 + len(ends))
+    ends = [AT[5] + BLOCK_SIZE * 5 * n + BLOCK_SIZE - 1024 for n in range(60)]
+    assert len(listed([4], ends)[1]) == 1 + SPARE // BLOCK_SIZE
 
 
 def test_addresses_count_from_the_superblock():

@@ -18,6 +18,7 @@ from vbofs.blocks.hdf5 import Chase
 from vbofs.blocks.hdf5.chase import STRUCTURES
 from vbofs.blocks.hdf5.parsers import PARSERS, pointers_in
 from vbofs.blocks.hdf5.pointer import LARGEST_STRUCTURE, Kind, Pointer
+from vbofs.model import Extent
 
 BUDGET = 5 * BLOCK_SIZE
 MOST_CALLS = 2000  # Of learn(): each block of the default budget several times.
@@ -44,9 +45,10 @@ def explore(content, order=(), size=None, budget=BUDGET):
         covered.update(set(blocks).difference(order))
         queue += blocks
     for block in range(block_count(min(size, 64 * BLOCK_SIZE))):  # Every one is waited for.
-        missed = chase.missed(range(block, block + 1))
-        asked += missed
-        covered.update(block for ask in missed for block in covering(ask))
+        read = span(range(block, block + 1), size)
+        for wanted in (chase.missed(read), chase.saw(Extent(read.start, read.start + 4096))):
+            asked += wanted
+            covered.update(block for ask in wanted for block in covering(ask))
     assert all(0 <= extent.start < extent.stop <= size for extent in asked)
     assert len(set(asked)) == len(asked)
     assert sum(extent.size for extent in [*opening, *asked]) <= budget

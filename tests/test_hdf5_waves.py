@@ -18,11 +18,13 @@ from tests.hdf5_traces import (
     serve,
 )
 from vbofs.blocks.hdf5 import Chase
+from vbofs.blocks.hdf5.chase import SPARE
 from vbofs.demo import releases
 from vbofs.demo.nwb import write
 
 #: What the issue asks for.
 MOST_WAITS, MOST_MEGABYTES = 8, 15
+CELL = "processing/ophys/dff/traces/data"
 PUBLISHED = {
     "published": {},
     "latest": {"libver": "latest"},
@@ -70,9 +72,9 @@ def test_a_listing_waits_a_few_times_and_not_once_for_each_block(published, job)
     alone, chased, chase = served(published, job)
     print(f"{published.stem} {job.__name__}: {alone.waits} waits -> {chased}; {chase}")
     assert chased.waits <= MOST_WAITS < 60 <= alone.waits
-    assert chased.demanded == 0, "every block is asked for before the reader wants it"
+    assert chased.demanded <= 1, "but for the first value, blocks are asked for before"
     assert chased.megabytes <= MOST_MEGABYTES
-    assert chased.megabytes <= 1.1 * alone.megabytes, "and few others are"
+    assert chased.megabytes <= 1.1 * alone.megabytes + SPARE / 1e6, "and few others are"
     assert chase.finished
     assert chase.statistics().given_up == 0
 
@@ -80,6 +82,14 @@ def test_a_listing_waits_a_few_times_and_not_once_for_each_block(published, job)
 def test_opening_costs_no_more_waits_than_before(published):
     alone, chased, _ = served(published, open_only)
     assert chased.waits <= alone.waits
+
+
+def test_who_goes_straight_to_an_array_has_less_fetched_than_who_lists(published):
+    straight, chase = served(published, lambda file: file[CELL][0, 3])[1:]
+    listing = served(published, list_all)[2]
+    print(f"{straight}; {chase}, a listing's {listing}")
+    assert chase.statistics().asked <= 0.85 * listing.statistics().asked
+    assert straight.waits <= MOST_WAITS
 
 
 def test_other_shapes_are_followed_as_well(other):

@@ -92,15 +92,19 @@ class Pursuit:
         arrays = self._known.get(self._blob.ident) if self._closed else self._chase.arrays
         return next((a for a in arrays or () if a.start <= offset < a.stop), None)
 
-    def missed(self, blocks: range) -> None:
-        """A reader is about to wait for *blocks*."""
+    def missed(self, read: Extent) -> None:
+        """A reader is about to wait for *read*."""
         if self._begun and not self._closed:
-            self._ask(self._chase.missed(blocks))
+            self._ask(self._chase.missed(read))
 
-    def saw(self, blocks: range) -> None:
-        """A read of *blocks* has been answered: there may be metadata in them."""
+    def saw(self, read: Extent) -> None:
+        """*read* has been answered: there may be metadata in its blocks."""
+        blocks = covering(read)
         self._profile.note(blocks)
-        if self._begun and not self._is_over:
+        if not self._begun or self._is_over:
+            return
+        self._ask(self._chase.saw(read))
+        if not self._chase.rests:
             fresh = [block for block in blocks if block not in self._learned]
             self._ask(span(range(b, b + 1), self._blob.size) for b in fresh)
 

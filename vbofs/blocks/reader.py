@@ -57,14 +57,14 @@ class BlobReader:
         # Another daemon may have fetched again what this one has condemned.
         if answer is None or self._fetcher.verifier.is_condemned(self.blob):
             if self._pursuit:
-                self._pursuit.missed(blocks)
+                self._pursuit.missed(extent)
             answer = await self._fetched(extent, blocks, ahead)
         else:
             self._fetcher.note_hit(len(blocks))
             if ahead:
                 self._fetcher.want(self.blob, ahead)
         if self._pursuit:
-            self._pursuit.saw(blocks)
+            self._pursuit.saw(extent)
         return answer
 
     @property

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...model import Extent
-from ..extents import BLOCK_SIZE, clipped, covering
+from ..extents import BLOCK_SIZE, clipped, covering, span
 from .groups import superblock_in
 from .parsers import pointers_in
 from .pending import Arrival, Purse, Wait, Waiting
 from .pointer import Kind, Pointer, to
+from .watching import GLANCE, Watch, beginning, first_page, touch
 
 #: Bytes asked for of one file.  What a listing reads of a published file lies in 80 to 150 blocks,
 #: or 5 to 10 MB; the more, the more chunks it has.
@@ -23,6 +25,16 @@ ARRAYS = 512
 #: Kinds that are fetched once some are missed, by how many: a chunk tree is walked, and the first
 #: string of each array is looked at, by who does so once; but a column may be read for itself.
 MISSED = {Kind.LEAF: 1, Kind.STRINGS: 1, Kind.COLUMN: 2}
+#: Kinds that are fetched once a reader is seen to look at everything.  Who goes straight to an
+#: array reads none of them, and they are a fifth of the bytes that a listing has fetched.
+VALUES = {Kind.SMALL, Kind.VLEN, Kind.REGION, Kind.GCOL, Kind.TWIG}
+#: Bytes of a file that is searched as if everything were looked at: there is little to spare.
+LITTLE = 16 << 20
+#: Bytes of one file fetched for no other reason than where they lie: what two waits bring.
+SPARE = 2 << 20
+#: Bytes.  Once some pages are read in a row, the kernel asks for so many beyond, and has the reader
+#: wait for all of them, also where the next block begins, in which there may be nothing for him.
+OVERRUN = 12 << 10
 #: Extents of one such kind that are remembered.
 LATER = 512
 #: Structures followed in one file, each some 100 bytes of memory.
@@ -66,6 +78,10 @@ class Chase:
         self._waiting = Waiting()
         self._later: dict[Kind, set[Extent]] = {kind: set() for kind in MISSED}
         self._missed: Counter[Kind] = Counter()
+        self._deferred: dict[int, Pointer] = {}  # By where they start.
+        self._watch = Watch()
+        self._is_listed = size <= LITTLE
+        self._spare = 0 if self._is_listed else SPARE
         self._given_up = 0
         self._effort = EFFORT
         self._finished = not size
@@ -78,6 +94,11 @@ class Chase:
     def finished(self) -> bool:
         """There is nothing more to learn, or this is no HDF5."""
         return self._finished
+
+    @property
+    def rests(self) -> bool:
+        """There is nothing to learn from what arrives now, unless more is asked for."""
+        return self._finished or (self._origin is not None and not self._waiting.count)
 
     @property
     def arrays(self) -> list[Extent]:
@@ -110,22 +131,77 @@ class Chase:
         else:
             self._waiting.fill(arrival)
         self._pursue(arrival)
-        self._finished = self._finished or (self._origin is not None and not self._waiting.count)
-        return arrival.asks
+        return self._asks_of(arrival)
 
-    def missed(self, blocks: range) -> list[Extent]:
-        """A reader waits for *blocks*; return what he is likely to want after that.
+    def saw(self, read: Extent) -> list[Extent]:
+        """A reader has been given *read*; return what is to be fetched because of that."""
+        return self._list() if not self._is_listed and self._watch.shows_listing(read) else []
+
+    def missed(self, read: Extent) -> list[Extent]:
+        """A reader waits for *read*; return what he is likely to want after that.
 
         Within the budget, as all that is asked for; also when the chase is finished.
         """
-        asks: list[Extent] = []
+        asks = self._list() if self._is_for_values(read) else []
+        page = first_page(read)
         for kind, later in self._later.items():
-            hit = {one for one in later if _touch(covering(one), blocks)}
-            self._missed[kind] += bool(hit)
+            hit = {one for one in later if touch(beginning(one), page)}
+            # The page may be read for something else in it; but what lists reads the nodes, too.
+            if hit and (kind is Kind.LEAF or not self._in(page) - {one.start for one in hit}):
+                self._missed[kind] += 1
             if hit and self._missed[kind] >= MISSED[kind]:
                 asks += [one for one in sorted(later - hit) if self._is_new(one)]
                 later.clear()
         return asks
+
+    def _in(self, page: Extent) -> set[int]:
+        """Where the structures begin of which something is in *page*."""
+        return {at for at, size in self._found.items() if touch(Extent(at, at + size), page)}
+
+    def _is_for_values(self, read: Extent) -> bool:
+        """*read* is of something that was deferred, and of nothing else that we know of."""
+        if read.size > GLANCE:
+            return False
+        page = first_page(read)
+        deferred = (Extent(at, at + one.stop - one.start) for at, one in self._deferred.items())
+        return any(touch(one, page) for one in deferred) and not self._in(page)
+
+    def _list(self) -> list[Extent]:
+        """This reader looks at everything: follow what was deferred, and pad what is known."""
+        self._is_listed = True
+        arrival = Arrival(0, memoryview(b""))
+        found = [Extent(start, start + size) for start, size in self._found.items()]
+        for extent in found:
+            self._overrun(extent, arrival)
+        for pointer in self._deferred.values():
+            self._follow(pointer, arrival)
+        self._deferred.clear()
+        self._pad({block for extent in found for block in covering(extent)}, arrival)
+        return self._asks_of(arrival)
+
+    def _asks_of(self, arrival: Arrival) -> list[Extent]:
+        self._finished = self._finished or (self.rests and not self._deferred)
+        if self._is_listed:
+            self._pad({block for ask in arrival.asks for block in covering(ask)}, arrival)
+        return arrival.asks
+
+    def _pad(self, blocks: Iterable[int], arrival: Arrival) -> None:
+        """Have the holes beside *blocks* fetched with them: in a cluster of metadata, the kernel
+        or somebody's values will want them."""
+        for hole in self._purse.holes(blocks):
+            self._guess(hole, arrival)
+
+    def _overrun(self, extent: Extent, arrival: Arrival) -> None:
+        """Have the block after *extent* fetched if the kernel is likely to run on into it."""
+        last = (extent.stop - 1) // BLOCK_SIZE
+        if (last + 1) * BLOCK_SIZE - extent.stop < OVERRUN:
+            self._guess(range(last + 1, last + 2), arrival)
+
+    def _guess(self, blocks: range, arrival: Arrival) -> None:
+        extent = span(blocks, self._size)
+        if extent.size <= self._spare and self._is_new(extent):
+            self._spare -= extent.size
+            arrival.asks.append(extent)
 
     def _begin(self, arrival: Arrival) -> None:
         """Find the superblock in the file's first block; until that is here, nothing is known."""
@@ -144,6 +220,8 @@ class Chase:
             pointer, piece = arrival.take()
             self._effort -= len(piece)
             for child in pointers_in(piece, pointer):
+                if child.kind is Kind.HEADER:
+                    self._watch.note(child.start + (self._origin or 0), pointer.start)
                 self._follow(child, arrival)
         self._given_up += arrival.due
 
@@ -157,17 +235,34 @@ class Chase:
         if stop - start <= self._found.get(start, 0):
             return  # Not in the file, or not new.
         extent = Extent(start, stop)
-        if pointer.kind is Kind.VALUE:
+        here = arrival.extent.start <= start and stop <= arrival.extent.stop
+        if pointer.kind in VALUES and not here and self._defers(pointer, extent):
+            return
+        if pointer.kind in (Kind.VALUE, Kind.SMALL, Kind.TWIG):
             self._want(extent, arrival)
         elif len(self._found) >= STRUCTURES:
             self._given_up += 1
             self._want(extent, arrival)
         else:
             self._found[start] = stop - start
-            if arrival.extent.start <= start and stop <= arrival.extent.stop:
+            if self._is_listed:
+                self._overrun(extent, arrival)
+            if here:
                 arrival.put(pointer, extent)
             else:
                 self._await(Wait(pointer, extent), arrival)
+
+    def _defers(self, pointer: Pointer, extent: Extent) -> bool:
+        """Whether it is left for later, because nobody is known to want it and it costs bytes."""
+        if self._is_listed or self._purse.coming(covering(extent)):
+            return False
+        if len(self._deferred) < STRUCTURES:
+            known = self._deferred.setdefault(extent.start, pointer)
+            if known.stop - known.start < extent.size:
+                self._deferred[extent.start] = pointer
+        else:
+            self._given_up += 1
+        return True
 
     def _remember(self, kind: Kind, extent: Extent) -> None:
         """Nobody asks for *extent* yet; a reader may."""
@@ -203,7 +298,3 @@ class Chase:
             arrival.asks.append(wait.extent)
         else:
             self._given_up += 1
-
-
-def _touch(one: range, other: range) -> bool:
-    return max(one.start, other.start) < min(one.stop, other.stop)

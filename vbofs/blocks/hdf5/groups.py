@@ -11,6 +11,8 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ENTRY = struct.Struct("<8xQI4xQQ")
 _CACHED_GROUP = 1
 _GROUP_NODE, _CHUNK_NODE = 0, 1
+#: Leaves of a chunk tree that a listing may have unasked: half a MiB, less than a wait costs.
+_FEW = 8
 
 
 def superblock_in(head: bytes) -> int | None:
@@ -63,7 +65,8 @@ def chunks(content: bytes, pointer: Pointer) -> Iterable[Pointer]:
     step = chunk_key(pointer.shape) + 8
     if 24 + step * entries > len(content):
         return ()
-    below = Kind.CHUNKS if level > 1 else Kind.LEAF
+    last = Kind.TWIG if entries <= _FEW else Kind.LEAF
+    below = Kind.CHUNKS if level > 1 else last
     places = range(24 + step - 8, 24 + step * entries, step)
     return [chunk_node(address_at(content, at), pointer.shape, below) for at in places]
 

@@ -227,7 +227,7 @@ def _raw(start: int, size: int, element: Kind | None) -> Iterable[Pointer]:
         followed = Pointer(start, start + min(size, FOLLOWED_VALUES), element)
         return followed, Pointer(start, start + min(size, SIEVE), Kind.STRINGS)
     if size <= SMALL:
-        return (value(start, size),)
+        return (Pointer(start, start + size, Kind.SMALL),)
     return (Pointer(start, start + size, Kind.COLUMN if size <= SIEVE else Kind.ARRAY),)
 
 

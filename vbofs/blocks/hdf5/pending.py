@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ...model import Extent
 from ..extents import covering, span
@@ -38,6 +38,13 @@ class Purse:
     def coming(self, blocks: Iterable[int]) -> bool:
         """They are on their way, and the chase will see them."""
         return self._asked.issuperset(blocks)
+
+    def holes(self, blocks: Iterable[int]) -> Iterator[range]:
+        """Blocks between one of *blocks* and another that is here or on its way."""
+        for block in sorted(blocks):
+            for beside, beyond in ((block - 1, block - 2), (block + 1, block + 2)):
+                if beyond in self._paid and beside not in self._paid:
+                    yield range(beside, beside + 1)
 
     def ask(self, extent: Extent, missing: Iterable[int]) -> bool:
         """Pay for *extent*, of which *missing* are to come; False if that is too dear."""

@@ -23,12 +23,14 @@ MISTAKES = (struct.error, IndexError, OverflowError)
 class Kind(enum.IntEnum):
     """What is to be found at an address; the signature, where HDF5 has one."""
 
-    VALUE = enum.auto()  # Names, numbers: points to nothing.
+    VALUE = enum.auto()  # Names, nodes that point to nothing.
+    SMALL = enum.auto()  # A small array, or a single number.
     ARRAY = enum.auto()  # The same, too large to be fetched unasked.
     # Read by some and not by others, but then all of a kind: fetched when the first is missed.
     COLUMN = enum.auto()  # An array that HDF5 reads at once.
     STRINGS = enum.auto()  # As much of an array of strings as HDF5 reads with the first.
     LEAF = enum.auto()  # The last nodes of a chunk tree.
+    TWIG = enum.auto()  # The same, of a tree that has only a few.
     SUPERBLOCK = enum.auto()
     HEADER = enum.auto()  # Of an object: version 1 has no signature, version 2 OHDR.
     MESSAGES = enum.auto()  # A version 1 header, continued.
