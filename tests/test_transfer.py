@@ -18,6 +18,7 @@ from tests.s3 import Fault, ProgrammableS3
 from vbofs.blocks.blobmap import mark_of
 from vbofs.blocks.extents import BLOCK_SIZE, PART_SIZE
 from vbofs.blocks.fetcher import Fetcher
+from vbofs.blocks.flights import Priority
 from vbofs.blocks.reader import BlobReader
 from vbofs.errors import AccessDenied, ObjectMissing, RemoteError, WrongResponse
 from vbofs.model import Extent
@@ -101,6 +102,9 @@ class Ground:
     def places(self):
         """Descriptors for somebody who closes them."""
         return os.dup(self.marks.fileno()), os.dup(self.data.fileno())
+
+    def is_patient(self):
+        return True
 
     def place(self, extent):
         return Place(self.marks.fileno(), self.data.fileno(), self)
@@ -386,6 +390,16 @@ async def test_one_processor_has_no_use_for_two_processes(nursery, monkeypatch):
     made.attend(nursery)
     assert not made.is_ready()
     assert made._worker is None
+
+
+async def test_for_what_somebody_waits_none_is_started(nursery, server, store, blob):
+    made = Transfers()
+    made.attend(nursery)
+    bucket = S3ObjectStore(settings_for(server.url), carrier=made)
+    fetcher = Fetcher(nursery, store, bucket, 4)
+    await fetcher.have(blob, BLOCKS, priority=Priority.CHASE)
+    assert made._worker is None
+    bucket.close()
 
 
 @pytest.mark.parametrize("program", ["", "/usr/local/MATLAB/R2026b/bin/matlab"])

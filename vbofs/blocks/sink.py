@@ -78,10 +78,13 @@ class BlockSink:
 
     # --- another process pours instead (remote/carrying.py)
 
+    def is_patient(self) -> bool:
+        return self._request.priority > Priority.CHASE
+
     def place(self, extent: Extent) -> Place | None:
         request = self._request
-        if request.priority <= Priority.CHASE or request.file is None or self._filled:
-            return None  # Somebody waits for its bytes, or some are in the buffer.
+        if request.file is None or self._filled:
+            return None  # The disk refuses, or there are bytes in the buffer.
         return self._store.place(request.file, extent.size)
 
     def elsewhere(self, ask: Callable[[int], None] | None) -> None:

@@ -65,6 +65,9 @@ class Place(NamedTuple):
 class Landing(Sink, Protocol):
     """A sink whose bytes another process may keep in its place."""
 
+    def is_patient(self) -> bool:
+        """Nobody waits for its bytes yet."""
+
     def place(self, extent: Extent) -> Place | None:
         """Where to keep *extent*, all that is missing; there is room for it.  None: pour it.
 
@@ -86,7 +89,7 @@ class Carrier(Protocol):
     """Another process that fetches."""
 
     def is_ready(self) -> bool:
-        """Whether it would begin at once."""
+        """Whether it would begin at once; if not, it will be ready soon, because it was asked."""
 
     async def carry(
         self, way: Way, order: Order, place: Place, landing: Landing, note: Callable[[int], None]

@@ -26,6 +26,9 @@ class Resumable:
         """What is missing of the *extent* that the sink is for."""
         return Extent(extent.start + self.poured, extent.stop)
 
+    def is_patient(self) -> bool:
+        return self._landing is not None and self._landing.is_patient()
+
     def place(self, extent: Extent) -> Place | None:
         return self._landing.place(extent) if self._landing else None
 
