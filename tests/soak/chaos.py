@@ -104,23 +104,14 @@ class Chaos:
 
     def _compare(self) -> bool:
         """Whether the copy has the release's files, all of them, and no other byte."""
-        true, got = (
-            {p.relative_to(top) for p in top.rglob("*") if p.is_file() and not p.is_symlink()}
-            for top in (self.truths, self.copy)
-        )
-        wrong = sorted(str(path) for path in true ^ got)
-        wrong += [
-            str(path)
-            for path in sorted(true & got)
-            if not filecmp.cmp(self.truths / path, self.copy / path, shallow=False)
-        ]
-        for path in wrong:
-            self.say(f"DIFFERENT: {path}")
-        size = sum((self.truths / path).stat().st_size for path in true)
+        wrong = differences(self.truths, self.copy)
+        for line in wrong:
+            self.say(line)
         if not wrong:
+            sizes = [path.stat().st_size for path in _files(self.truths).values()]
             self.say(
-                f"every one of {len(true)} files is equal to what was published: {size} bytes,"
-                f" {self.broken} things broken meanwhile"
+                f"every one of {len(sizes)} files is equal to what was published: {sum(sizes)}"
+                f" bytes, {self.broken} things broken meanwhile"
             )
         return not wrong
 
@@ -182,6 +173,26 @@ class Chaos:
                 deed(path, self.chance)
         self.ended.wait(1)
         clear(cache)
+
+
+def differences(truths: Path, copy: Path) -> list[str]:
+    """What is wrong with *copy*, a line each; its links are the release's views."""
+    true = _files(truths)
+    got = {path: place for path, place in _files(copy).items() if not place.is_symlink()}
+    return [
+        *(f"MISSING: {path}" for path in sorted(true.keys() - got)),
+        *(f"NOT PUBLISHED: {path}" for path in sorted(got.keys() - true)),
+        *(
+            f"DIFFERENT: {path}"
+            for path in sorted(true.keys() & got)
+            if not filecmp.cmp(true[path], got[path], shallow=False)
+        ),
+    ]
+
+
+def _files(top: Path) -> dict[Path, Path]:
+    """Where each of the files under *top* is; the truths are links to a sample's files."""
+    return {path.relative_to(top): path for path in top.rglob("*") if path.is_file()}
 
 
 def main() -> int:
