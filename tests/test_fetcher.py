@@ -144,6 +144,21 @@ async def test_the_first_block_is_read_while_the_rest_is_under_way(fetcher, remo
     assert remote.fetched == [(0, FEW)]
 
 
+async def test_a_block_that_is_evicted_before_its_request_ends_is_fetched_anew(
+    fetcher, remote, store, put
+):
+    """Its flight has nothing more to bring: whoever joined it would wait for all the rest."""
+    blob, content = put(8 * BLOCK_SIZE)
+    remote.hold(4 * BLOCK_SIZE)
+    fetcher.want(blob, range(8))
+    await wait_all_tasks_blocked()
+    store.file(blob).forget([0])
+    assert await fetcher.have(blob, range(1)) == {0: content[:BLOCK_SIZE]}
+    remote.let_go()
+    assert (await fetcher.have(blob, range(4, 8))).keys() <= set(range(4, 8))
+    await assert_empty(fetcher)
+
+
 async def test_a_block_that_is_not_whole_yet_is_not_there(fetcher, remote, store, put):
     blob, _ = put(FEW)
     remote.hold(at=BLOCK_SIZE - 1)

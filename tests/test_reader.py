@@ -127,6 +127,20 @@ async def test_a_block_damaged_between_reads_is_fetched_again(reader_of, remote,
     assert remote.fetched[1:] == [(2 * BLOCK_SIZE, 3 * BLOCK_SIZE)]
 
 
+async def test_more_damage_than_there_are_rounds_is_made_up_for_in_one(
+    reader_of, remote, store, put
+):
+    blob, content = put(20 * BLOCK_SIZE)
+    reader = reader_of(blob)
+    await reader.read(0, blob.size)
+    path_of(store, blob).write_bytes(b"\0" * blob.size)
+    store.file(blob).forget([0])
+    remote.fetched.clear()
+    assert await reader.read(0, blob.size) == content
+    assert sum(extent.size for extent in remote.fetched) == blob.size
+    assert len(remote.fetched) <= 3
+
+
 async def test_damage_outside_of_a_read_costs_it_nothing(reader_of, remote, store, put):
     blob, content = put(4 * BLOCK_SIZE)
     reader = reader_of(blob)
@@ -202,7 +216,7 @@ async def test_a_cache_that_loses_blocks_as_they_land_ends_in_an_error(
         def note_read(self):
             """Nothing waits for a rest here."""
 
-        async def have(self, blob, blocks, *, ahead):
+        async def have(self, blob, blocks, *, but, ahead):
             rounds.append(blocks)
             await trio.lowlevel.checkpoint()
             return {}

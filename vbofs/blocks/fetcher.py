@@ -21,7 +21,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 import trio
 
@@ -105,23 +105,24 @@ class Fetcher:
         blob: Blob,
         blocks: range,
         *,
+        but: Set[int] = frozenset(),
         ahead: range = range(0),
         priority: Priority = Priority.DEMAND,
     ) -> dict[int, bytes]:
         """Wait until *blocks* are here; have those *ahead* fetched too, without waiting for them.
 
-        Returns the blocks that were waited for, by number; the others are on disk.
-        BlockUnavailable if one cannot be had.
+        *but* these, which the caller holds.  Returns the blocks that were waited for, by number;
+        the others are on disk.  BlockUnavailable if one cannot be had.
         """
         self._check(blob)
         budget, each = self._memory.get(priority, self._chases)
         async with budget.lent(len(blocks) * each):
-            return await self._had(blob, blocks, ahead, priority)
+            return await self._had(blob, blocks, but, ahead, priority)
 
     async def _had(
-        self, blob: Blob, blocks: range, ahead: range, priority: Priority
+        self, blob: Blob, blocks: range, but: Set[int], ahead: range, priority: Priority
     ) -> dict[int, bytes]:
-        missing = self._missing(blob, blocks)
+        missing = [block for block in self._missing(blob, blocks) if block not in but]
         self._request(blob, missing, priority)
         waited = {block: self._flights[blob.ident, block] for block in missing}
         self.want(blob, ahead)
@@ -246,7 +247,7 @@ class Fetcher:
         fresh = []
         for block in blocks:
             flight = self._flights.get((blob.ident, block))
-            if flight is None:
+            if flight is None or self._is_spent(flight, blob, block):
                 fresh.append(block)
             else:
                 self._joined += 1
@@ -255,6 +256,13 @@ class Fetcher:
         for run in runs(fresh):
             self._enqueue(blob, run, priority)
         self._start_what_may()
+
+    def _is_spent(self, flight: Flight, blob: Blob, block: int) -> bool:
+        """Its block was kept for nobody in particular, and has been evicted since."""
+        request = flight.request
+        if request is None or block not in request.complete or block in request.announced:
+            return False
+        return bool(self._missing(blob, range(block, block + 1)))
 
     def _enqueue(self, blob: Blob, run: range, priority: Priority) -> None:
         waits = Waits()
@@ -342,14 +350,18 @@ class Fetcher:
             if flight is None:
                 continue  # It was landed with an error when its request was cancelled.
             flight.content = content
-            del self._flights[request.blob.ident, block]
-            flight.landed.set()
+            self._end(request, block, flight)
 
     def _land_all(self, request: Request, error: Exception) -> None:
         """Land what is left of *request*: who waits for a block that is not here sees *error*."""
         for block, flight in request.flights.items():
             if block not in request.complete:
                 flight.error = error
-            del self._flights[request.blob.ident, block]
-            flight.landed.set()
+            self._end(request, block, flight)
         request.flights.clear()
+
+    def _end(self, request: Request, block: int, flight: Flight) -> None:
+        key = request.blob.ident, block
+        if self._flights.get(key) is flight:  # Not the one that took its place.
+            del self._flights[key]
+        flight.landed.set()

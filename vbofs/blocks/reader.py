@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..errors import BlockUnavailable
 from ..model import Blob, Extent
-from .extents import BLOCK_SIZE, clipped, covering
+from .extents import BLOCK_SIZE, clipped, covering, span
 from .fetcher import Fetcher
 from .pursuit import Pursuit
 from .readahead import ReadAhead
 from .store import BlockStore
 
 #: A block that has just been fetched may be evicted or damaged before it is read.  Those who wait
-#: for a flight get its bytes from memory, so the second round is the last one but for bad luck.
+#: for a flight mostly get its bytes from memory, so a round that brings nothing is bad luck; after
+#: so many of them in a row somebody spoils the cache as fast as it is filled.
 ROUNDS = 5
 #: Bytes.  Who begins a file with less than the kernel's smallest read-ahead has asked for a few
 #: bytes of it, as HDF5 does for its signature; programs that copy begin with 32 KiB and more.
@@ -85,32 +88,39 @@ class BlobReader:
     async def _fetched(self, extent: Extent, blocks: range, ahead: range) -> memoryview:
         # What one round brought is kept for the next: in a cache smaller than the read, each block
         # that lands may evict those that were there.
-        loose: dict[int, bytes] = {}
-        for _ in range(ROUNDS):
-            loose.update(await self._fetcher.have(self.blob, blocks, ahead=ahead))
-            answer = self._assembled(extent, loose)
-            if answer is not None:
+        here: dict[int, bytes | memoryview] = {}
+        futile = 0
+        while futile < ROUNDS:
+            before = len(here)
+            here.update(await self._fetcher.have(self.blob, blocks, but=here.keys(), ahead=ahead))
+            if not here and (answer := self._from_disk(extent)) is not None:
                 return answer
+            self._gather(blocks, here)
+            if len(here) == len(blocks):
+                return _joined(extent, here)
+            futile = futile + 1 if len(here) == before else 0
         raise BlockUnavailable(
             f"{self.blob.version.key}: bytes {extent.start}-{extent.stop} are lost from the cache"
             " as fast as they are fetched"
         )
 
-    def _assembled(self, extent: Extent, loose: dict[int, bytes]) -> memoryview | None:
-        """*extent*, from blocks in memory and, for the others, from disk."""
-        if not loose:
-            return self._from_disk(extent)
-        pieces = []
-        for block in covering(extent):
-            start = max(extent.start, block * BLOCK_SIZE)
-            stop = min(extent.stop, (block + 1) * BLOCK_SIZE)
-            content = loose.get(block)
-            if content is not None:
-                base = block * BLOCK_SIZE
-                pieces.append(memoryview(content)[start - base : stop - base])
-            else:
-                piece = self._from_disk(Extent(start, stop))
-                if piece is None:
-                    return None
-                pieces.append(piece)
-        return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
+    def _gather(self, blocks: range, here: dict[int, bytes | memoryview]) -> None:
+        """Add to *here* what of *blocks* is on disk and sound.
+
+        All of it: a disk that has damaged many is found out, and made up for, in one round.
+        """
+        for block in blocks:
+            if block not in here:
+                content = self._from_disk(span(range(block, block + 1), self.blob.size))
+                if content is not None:
+                    here[block] = content
+
+
+def _joined(extent: Extent, here: Mapping[int, bytes | memoryview]) -> memoryview:
+    """*extent*, of which *here* has all blocks."""
+    pieces = []
+    for block in covering(extent):
+        base = block * BLOCK_SIZE
+        start, stop = max(extent.start - base, 0), min(extent.stop - base, BLOCK_SIZE)
+        pieces.append(memoryview(here[block])[start:stop])
+    return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
