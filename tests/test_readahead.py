@@ -176,7 +176,17 @@ def test_who_has_read_some_arrays_whole_gets_the_next_as_well_but_no_more_than_h
     assert 8 * MIB < beyond <= sum(array.size for array in some)
 
 
-def test_small_arrays_read_whole_show_nothing():
+def test_small_arrays_that_are_jumped_to_and_read_whole_show_it_as_well():
+    policy, apart = ReadAhead(SIZE), arrays(16, size=4 * MIB)[::4]
+    some = [Extent(array.start, array.start + MIB) for array in apart]
+    for array in some[:2]:
+        assert all(extent.stop <= array.stop for extent in read_through(policy, array))
+    asked = read_through(policy, some[2])
+    beyond = max(extent.stop for extent in asked) - some[2].stop
+    assert 0 < beyond <= 3 * MIB
+
+
+def test_small_arrays_into_which_the_kernel_may_have_run_show_nothing():
     policy, some = ReadAhead(SIZE), arrays(20, size=MIB)
     for array in some:
         assert all(extent.stop <= array.stop for extent in read_through(policy, array))

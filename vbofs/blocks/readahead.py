@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from ..model import Extent
-from .extents import PART_SIZE
+from .extents import BLOCK_SIZE, PART_SIZE
 
 #: Streams followed per open file.
 STREAMS = 8
@@ -28,8 +28,9 @@ BOLD = 128 << 10, 8 << 20, 4
 LARGEST_WINDOW = 32 << 20
 #: Bytes that the kernel's own read-ahead may run past the end of what is read.
 OVERRUN = 2 << 20
-#: Arrays of more than that, read from end to end, that show a reader who wants the next one too.
-THROUGH = 3
+#: Arrays read from end to end that show a reader who wants the next one too, and the bytes of one
+#: that counts if he has gone there: what a few of the kernel's smallest read-aheads bring.
+THROUGH, LEAST_WHOLE = 3, 256 << 10
 
 NOTHING = Extent(0, 0)
 
@@ -98,7 +99,9 @@ class ReadAhead:
     def _note_end(self, stream: _Stream, array: Extent | None) -> None:
         for one in {stream.array, array} - {None}:
             assert one is not None
-            if OVERRUN <= one.size <= stream.length and one.stop <= stream.head:
+            # The kernel runs out of one array over several small ones; but it jumps nowhere.
+            meant = OVERRUN if one.start - stream.start > BLOCK_SIZE else LEAST_WHOLE
+            if meant <= one.size <= stream.length and one.stop <= stream.head:
                 self._through.add(one)
         stream.array = array or stream.array
 
