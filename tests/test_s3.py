@@ -8,6 +8,7 @@ import trio
 from tests.conftest import contents
 from tests.contract.shelves import programmable_shelf, settings_for
 from tests.s3 import Fault
+from tests.s3.rawclient import RawClient
 from vbofs import errors
 from vbofs.errors import RemoteError, WrongResponse
 from vbofs.model import Blob, Extent, ObjectFacts, ObjectVersion
@@ -277,3 +278,69 @@ async def test_an_object_that_was_replaced_in_a_bucket_without_versions_says_wha
         assert sink.getvalue() == b""
     finally:
         store.close()
+
+
+# --- connections ahead of their requests
+
+
+@pytest.fixture
+def quiet():
+    """A server to which nobody has connected yet: its connections are numbered as they come."""
+    with programmable_shelf() as made:
+        yield made
+
+
+def connected(shelf):
+    """How many connections there have been."""
+    with RawClient(shelf.server.url) as another:
+        another.get("/")
+    return shelf.server.requests[-1].connection - 1
+
+
+async def test_connections_that_were_prepared_are_those_that_are_used(quiet):
+    blob = quiet.put("p/file", CONTENT)
+    for _ in range(3):
+        await quiet.store.prepare(blob.version, 5)
+    quiet.server.faults = [Fault(delay=0.05)]  # Or one connection could do for all of them.
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(fetch, quiet.store, blob)
+    assert {request.connection for request in quiet.server.requests} == {1, 2, 3, 4, 5}
+    assert connected(quiet) == 5
+
+
+async def test_connections_are_prepared_before_anything_is_asked(quiet):
+    await quiet.store.prepare(quiet.put("p/file", CONTENT).version, 5)
+    assert connected(quiet) == 5
+
+
+async def test_half_of_the_connections_are_left_to_others(quiet):
+    store = S3ObjectStore(settings_for(quiet.server.url, connections=6))
+    await store.prepare(quiet.put("p/file", CONTENT).version, 100)
+    store.close()
+    assert connected(quiet) == 3
+
+
+async def test_nothing_is_prepared_where_nobody_listens(server, fresh, blob):
+    server.down()
+    await fresh.prepare(blob.version, 5)
+    await assert_fails(fetch(fresh, blob), errors.EndpointDown, retryable=True)
+    server.up()
+    await fetch(fresh, blob)
+
+
+async def test_nothing_is_prepared_behind_a_proxy(quiet, monkeypatch):
+    monkeypatch.setenv("http_proxy", quiet.server.url)
+    store = S3ObjectStore(settings_for("http://s3.invalid"))
+    await store.prepare(quiet.put("p/file", CONTENT).version, 5)
+    store.close()
+    assert connected(quiet) == 0
+
+
+async def test_preparing_ends_when_the_mount_does_and_spoils_nothing(fresh, blob):
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fresh.prepare, blob.version, 5)
+            await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        await fetch(fresh, blob)

@@ -32,14 +32,17 @@ QUIET, PATIENCE = 0.1, 4.0
 
 @dataclass(frozen=True)
 class Link:
-    """The way to the server: seconds before each answer, bytes a second of all connections."""
+    """The way to the server: seconds before each answer, bytes a second of all connections, and
+    seconds before a new connection is heard, as TCP and TLS need over a distance."""
 
     delay: float = 0.0
     rate: float | None = None
+    handshake: float = 0.0
 
     def __str__(self) -> str:
         rate = f"{self.rate / 1e6:.0f}MBps" if self.rate else "free"
-        return f"{self.delay * 1000:.0f}ms/{rate}"
+        handshake = f"/tls{self.handshake * 1000:.0f}ms" if self.handshake else ""
+        return f"{self.delay * 1000:.0f}ms/{rate}{handshake}"
 
 
 #: No added latency and no limit: the throughput jobs.
@@ -80,7 +83,7 @@ class Server(S3Process):
     def set(self, link: Link) -> None:
         """Be that far away from now on."""
         self._link = link
-        self.command("set", delay=link.delay, total_rate=link.rate)
+        self.command("set", delay=link.delay, total_rate=link.rate, handshake=link.handshake)
 
     def settled(self) -> Traffic:
         """What was asked, once nobody asks any more, or when patience ends."""

@@ -85,6 +85,15 @@ async def test_an_extent_is_poured_exactly(store, shelf, start, stop):
     assert await fetch(store, blob, start, stop) == CONTENT[start:stop]
 
 
+async def test_who_prepares_asks_for_nothing_and_may_do_so_in_vain(store, shelf):
+    blob = shelf.put("a/file", CONTENT)
+    before = store.requests()
+    await store.prepare(blob.version, 5)
+    await store.prepare(blob.version._replace(key="nobody"), 0)
+    assert store.requests() == before
+    assert await fetch(store, blob, 0, 10) == CONTENT[:10]
+
+
 async def test_many_fetches_at_once_do_not_mix(store, shelf):
     blob = shelf.put("a/file", CONTENT)
 

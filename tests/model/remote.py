@@ -81,6 +81,9 @@ class ScriptedStore:
             raise self.page_errors.popleft()
         return await self.store.page(prefix, marker=marker, shallow=shallow)
 
+    async def prepare(self, version: ObjectVersion, requests: int) -> None:
+        await self.store.prepare(version, requests)
+
     def requests(self) -> Requests:
         return self.store.requests()
 

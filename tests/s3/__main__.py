@@ -17,6 +17,7 @@ def main() -> None:
     s3 = ProgrammableS3(
         port=options.port,
         delay=options.delay,
+        handshake=options.handshake,
         rate=options.rate,
         total_rate=options.total_rate,
     )
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--exact", action="store_true", help="true hashes and ETags; reads all")
     parser.add_argument("--tables", help="a folder of CSV files that become the tables")
     parser.add_argument("--delay", type=float, default=0, help="seconds before each answer")
+    parser.add_argument("--handshake", type=float, default=0, help="seconds to connect")
     parser.add_argument("--rate", type=float, help="bytes a second on each connection")
     parser.add_argument("--total-rate", type=float, help="bytes a second on all of them")
     parser.add_argument("--forever", action="store_true", help="outlive stdin")

@@ -46,11 +46,13 @@ class Connection:
         self._server, self._sock = server, sock
         self._unread = bytearray()
         self._throttle = Throttle()
+        self._begun = time.monotonic()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def run(self) -> None:
         """Answer until the end; the socket is closed whatever happens."""
         try:
+            self._shake_hands()
             while (request := self._next_request()) is not None and self._serve(request):
                 pass
         except (OSError, Broken):
@@ -68,6 +70,13 @@ class Connection:
             self._sock.shutdown(socket.SHUT_RDWR)
         except OSError:  # it has ended by itself
             pass
+
+    def _shake_hands(self) -> None:
+        """Take as long as TCP's and TLS's round trips over a distance: what is asked meanwhile
+        waits."""
+        left = self._begun + self._server.handshake - time.monotonic()
+        if left > 0:
+            self._pause(left)
 
     def _next_request(self) -> Request | None:
         while (end := self._unread.find(b"\r\n\r\n")) < 0:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.s3.server import ProgrammableS3
 
 _ROOT = Path(__file__).resolve().parents[2]
-_SETTINGS = ("delay", "rate", "total_rate")
+_SETTINGS = ("delay", "handshake", "rate", "total_rate")
 _LOGGED = (
     *("number", "connection", "arrived", "method", "bucket", "key", "version_id", "operation"),
     *("range", "status", "sent", "finished", "fault", "broken"),

@@ -1,9 +1,10 @@
 """The server: its listening socket, its threads, its log, and what a test sets on it.
 
-A thread accepts, each connection has its own (`connection`). The settings `delay`, `rate`,
-`total_rate` and the list `faults` may be changed at any time and hold from the next request (the
-rates from the next piece) on. The log, the requests in flight and the faults' counts change under
-one lock; no other is taken while it is held but in a script of the test's own.
+A thread accepts, each connection has its own (`connection`). The settings `delay`, `handshake`,
+`rate`, `total_rate` and the list `faults` may be changed at any time and hold from the next request
+(the rates from the next piece, the handshake from the next connection) on. The log, the requests in
+flight and the faults' counts change under one lock; no other is taken while it is held but in a
+script of the test's own.
 """
 
 from __future__ import annotations
@@ -37,11 +38,13 @@ class ProgrammableS3:
         *,
         port: int = 0,
         delay: float = 0,
+        handshake: float = 0,
         rate: float | None = None,
         total_rate: float | None = None,
         host: str = "127.0.0.1",
     ) -> None:
         self.delay = delay  # seconds before each answer
+        self.handshake = handshake  # seconds before a new connection is heard
         self.rate = rate  # bytes of body a second on each connection
         self.total_rate = total_rate  # bytes of body a second on all of them together
         self.faults: list[Script] = []

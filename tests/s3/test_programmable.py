@@ -222,6 +222,15 @@ def test_a_delay_holds_every_answer(s3, raw):
     assert _seconds(lambda: raw.get("/vbo/real")) >= 0.15
 
 
+def test_a_handshake_holds_the_first_answer_of_a_connection(s3, raw):
+    assert _seconds(lambda: raw.get("/vbo/real")) < 0.15
+    s3.handshake = 0.15
+    assert _seconds(lambda: raw.get("/vbo/real")) < 0.15
+    with RawClient(s3.url) as another:
+        assert _seconds(lambda: another.get("/vbo/real")) >= 0.15
+        assert _seconds(lambda: another.get("/vbo/real")) < 0.15
+
+
 def test_a_rate_is_kept_by_each_connection_or_by_all(s3):
     s3.rate = len(BODY) / 0.2
     assert _seconds(lambda: _at_once(s3, 2)) >= 0.2

@@ -191,6 +191,16 @@ class Fetcher:
         missing = [block for block in missing if (blob.ident, block) not in self._flights]
         self._request(blob, missing[:room], Priority.READ_AHEAD)
 
+    def expect(self, blob: Blob, requests: int) -> None:
+        """So many *requests* for *blob* are likely to be made at once soon."""
+        self._nursery.start_soon(self._prepare, blob, requests)
+
+    async def _prepare(self, blob: Blob, requests: int) -> None:
+        try:
+            await self._remote.prepare(blob.version, requests)
+        except Exception:  # This task's nursery is the mount's.
+            log.exception("%s: a bug; it is read all the same", blob.version.key)
+
     @property
     def may_chase(self) -> bool:
         """Whether another guess at what a reader will want has a chance to be in time."""

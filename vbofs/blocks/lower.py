@@ -116,6 +116,9 @@ class LowerCache:
     ) -> Page:
         return await self._remote.page(prefix, marker=marker, shallow=shallow)
 
+    async def prepare(self, version: ObjectVersion, requests: int) -> None:
+        await self._remote.prepare(version, requests)
+
     def requests(self) -> Requests:
         return self._remote.requests()
 

@@ -24,6 +24,10 @@ from .store import BlockStore
 
 log = logging.getLogger(__name__)
 
+#: Requests that a chase makes at once.  Over TCP and TLS a new connection costs as much as two to
+#: three waits for an answer, so they are made while head and tail are waited for.
+WAVE = 16
+
 
 class Pursuit:
     """Fetches the metadata of *blob* ahead of its reader.
@@ -65,6 +69,7 @@ class Pursuit:
         """
         if self._opening is None and self._is_worth_it():
             self._opening = self._chase.opening()
+            self._fetcher.expect(self._blob, WAVE)
             self._fetch({b for one in self._opening for b in covering(one)}, learn=False)
 
     def _is_worth_it(self) -> bool:
@@ -80,6 +85,7 @@ class Pursuit:
         if file is None or not self._is_worth_it():
             self._closed = True
             return
+        self._fetcher.expect(self._blob, WAVE)
         # All at once; what is learned from these blocks is mostly here by then.
         self._fetch(b for b in self._profile.replay() if file.missing(range(b, b + 1)))
         if self._blob.ident in self._known:

@@ -74,6 +74,9 @@ class MemoryObjectStore:
             everything[start:stop], {"start": str(stop)} if stop < len(everything) else None
         )
 
+    async def prepare(self, version: ObjectVersion, requests: int) -> None:
+        """There is nothing to connect to."""
+
     def requests(self) -> Requests:
         return self._requests
 

@@ -24,6 +24,9 @@ class OfflineObjectStore:
     ) -> Page:
         self._refuse(f"the listing of {prefix}")
 
+    async def prepare(self, version: ObjectVersion, requests: int) -> None:
+        """None of them will be sent."""
+
     def requests(self) -> Requests:
         return Requests()
 

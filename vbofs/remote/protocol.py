@@ -69,6 +69,12 @@ class ObjectStore(Protocol):
     ) -> Page:
         """One page of all versions under *prefix*; *shallow*: only those directly under it."""
 
+    async def prepare(self, version: ObjectVersion, requests: int) -> None:
+        """So many *requests* for *version* will soon be made at once: have connections for them.
+
+        A hint.  It asks for no byte, may take as long as connecting does, and never fails.
+        """
+
     def requests(self) -> Requests:
         """What has been asked so far."""
 

@@ -75,6 +75,10 @@ class Retrying:
             lambda: self._store.page(prefix, marker=marker, shallow=shallow), "LIST"
         )
 
+    async def prepare(self, version: ObjectVersion, requests: int) -> None:
+        if self.network.away_since is None:  # Or one at a time finds out whether it is back.
+            await self._store.prepare(version, requests)
+
     def requests(self) -> Requests:
         return self._store.requests()
 

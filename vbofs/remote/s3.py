@@ -12,6 +12,7 @@ abandoned when its task is cancelled; sockets have time-outs, so the thread ends
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ from botocore.utils import get_environ_proxies
 from cachetools import TTLCache
 
 from ..config import Settings
-from ..errors import AccessDenied, RemoteError, WrongResponse
+from ..errors import AccessDenied, RemoteError, VbofsError, WrongResponse
 from ..model import Blob, Extent, ObjectFacts, ObjectVersion
 from .carrying import LEAST_CARRIED, Carrier, Landing, Order, Patience, Way
 from .protocol import Listed, Page, Requests, Sink
@@ -34,11 +35,15 @@ from .s3_line import Line
 from .s3_ranges import usual_patience
 from .waits import current
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 #: Seconds: a URL is signed for an hour and used for a quarter of one.
 SIGNED_FOR = 3600
 SIGNED_URL_LIFE = 900
+#: Seconds after which connections that nobody has used may have been closed by the server.
+PREPARED_FOR = 10.0
 #: Bytes; S3's own limit is 50 TB.  The kernel and msgpack count to 2^63.
 LARGEST_OBJECT = 1 << 50
 
@@ -84,6 +89,7 @@ class S3ObjectStore:
             verify=core.get_config_variable("ca_bundle") or True,
         )
         self._line = Line(self._way)
+        self._prepared_at = -PREPARED_FOR
 
     def __repr__(self) -> str:
         return f"<S3ObjectStore {self._settings.bucket} at {self._client.meta.endpoint_url}>"
@@ -188,6 +194,28 @@ class S3ObjectStore:
         return Listed(version, _facts(item, "Size"), bool(item.get("IsLatest", True)))
 
     # --- data plane
+
+    async def prepare(self, version: ObjectVersion, requests: int) -> None:
+        # No more than half of all: what is asked meanwhile has connections of its own.
+        count = min(requests, self._settings.connections // 2)
+        now = trio.current_time()
+        if count and now - self._prepared_at > PREPARED_FOR:
+            self._prepared_at = now
+            spare = await self._tried(lambda: self._line.spare(self._url(version), count))
+            if spare is not None:
+                async with trio.open_nursery() as nursery:
+                    for connect in spare.unconnected:
+                        nursery.start_soon(self._tried, connect)
+                # Cancelled it gives none back: a thread may still connect one.
+                spare.give_back()
+
+    async def _tried(self, work: Callable[[], T]) -> T | None:
+        """Who asks in earnest will say what is wrong."""
+        try:
+            return await self._in_thread(work, "connections")
+        except VbofsError as error:
+            log.debug("%r: %s", self, error)
+            return None
 
     async def fetch(self, blob: Blob, extent: Extent, sink: Sink) -> None:
         if self._carrier and extent.size >= LEAST_CARRIED and isinstance(sink, Landing):

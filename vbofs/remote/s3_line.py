@@ -6,6 +6,7 @@ For whoever asks from a thread, in the daemon or in the process that carries for
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from botocore.awsrequest import AWSPreparedRequest
@@ -17,6 +18,33 @@ from .protocol import Sink
 from .s3_errors import error_of
 from .s3_ranges import Pace, check, poured
 from .waits import waiting_for
+
+
+class Spare:
+    """Connections held back from a pool of urllib3's, so that each is another one."""
+
+    def __init__(self, pool: Any, count: int) -> None:
+        self._pool = pool
+        self._held: list[Any] = [pool._get_conn() for _ in range(count)]
+
+    @property
+    def unconnected(self) -> list[Callable[[], None]]:
+        """What connects those that are not, each for a thread of its own; it raises as urllib3."""
+        return [partial(_connect, one) for one in self._held if one.is_closed]
+
+    def give_back(self) -> None:
+        """Let others use them, but not while one of them is being connected.  Those that could not
+        be are closed, and connected by who uses them."""
+        while self._held:
+            self._pool._put_conn(self._held.pop())
+
+
+def _connect(connection: Any) -> None:
+    try:
+        connection.connect()
+    except BaseException:
+        connection.close()  # With TCP but no TLS it would pass for a connected one.
+        raise
 
 
 class Line:
@@ -43,6 +71,18 @@ class Line:
     def close(self) -> None:
         """Close idle connections."""
         self._http.close()
+
+    def spare(self, url: str, count: int) -> Spare | None:
+        """*count* connections to the server of *url*, taken from those that nobody uses or made.
+
+        None if the way leads through a proxy, where a connection belongs to one request.
+        """
+        http: Any = self._http
+        if http._proxy_config.proxy_url_for(url):
+            return None
+        pool = http._manager.connection_from_url(url)
+        http._setup_ssl_cert(pool, url, http._verify)
+        return Spare(pool, count)
 
     def get(self, order: Order, sink: Sink, note: Callable[[int], None]) -> None:
         """Pour what *order* names into *sink*; say to *note* how many bytes came, also on failure.

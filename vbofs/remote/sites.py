@@ -139,6 +139,11 @@ class SiteCaches:
     ) -> Page:
         return await self._origin.page(prefix, marker=marker, shallow=shallow)
 
+    async def prepare(self, version: ObjectVersion, requests: int) -> None:
+        """Caches are near, and one request goes to another of them than the next."""
+        if not self._groups:
+            await self._origin.prepare(version, requests)
+
     async def fetch(self, blob: Blob, extent: Extent, sink: Sink) -> None:
         poured = Resumable(sink)
         suspects: dict[SiteCache, VbofsError] = {}
