@@ -3,7 +3,8 @@
 HDF5 interleaves metadata, one array and another, and the kernel splits a large read into pieces
 that arrive out of order.  So reads are sorted into a few streams by where they continue, and each
 stream has a window of its own: it opens when some have come in a row, doubles while it is right,
-and is topped up when half of it is used, so that the reader never stops to wait for a round trip.
+and is topped up when a quarter of it is used: of requests that share a line all end together, so
+that half a window, once read, has another half that is here already, and nothing on its way.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class ReadAhead:
         if array and array.start - stream.start > OVERRUN and not self._reach:
             # It has run out of another array into this one, or the kernel has run ahead of it.
             opening, length = OVERRUN, stream.head - array.start
-        if length < opening or stream.promised - stream.head > stream.window // 2:
+        if length < opening or stream.promised - stream.head > 3 * stream.window // 4:
             return NOTHING
         # No wider than what has been read in a row: a short run is not followed by a long one.
         wider = max(first, growth * stream.window)
