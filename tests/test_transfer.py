@@ -428,6 +428,9 @@ async def test_where_none_can_be_started_the_daemon_goes_on(
 
 
 class TestLanding:
+    #: What is poured next.
+    at = BLOCK_SIZE
+
     @pytest.fixture
     def told(self):
         return []
@@ -439,13 +442,12 @@ class TestLanding:
         made.close()
 
     def pour(self, landing, nbytes, most=SIZE):
-        at = landing.kept + landing._filled
         while nbytes:
             room = landing.get_buffer()
             step = min(len(room), nbytes, most)
-            room[:step] = CONTENT[at : at + step]
+            room[:step] = CONTENT[self.at : self.at + step]
             landing.buffer_updated(step)
-            at, nbytes = at + step, nbytes - step
+            self.at, nbytes = self.at + step, nbytes - step
 
     def test_the_first_byte_is_told(self, landing, told):
         landing.get_buffer()
@@ -498,7 +500,7 @@ class TestLanding:
             landing.get_buffer()
 
     def test_a_full_disk_is_no_error_of_the_remote(self, ground, full, told):
-        ground.data = full
+        ground.data, self.at = full, 0
         landing = Landing(Extent(0, SIZE), ground.places(), told.append)
         with pytest.raises(DiskRefuses) as caught:
             self.pour(landing, SIZE)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable
 
 from ..blocks.blobmap import write_blocks
 from ..blocks.extents import BLOCK_SIZE
+from ..blocks.gathering import Gathering
 from ..errors import RemoteError
 from ..model import Extent
-
-#: Bytes that are gathered before they are kept, and seconds for which a whole block may lie there.
-GATHERED, PAUSE = 4 * BLOCK_SIZE, 0.02
 
 
 class DiskRefuses(RemoteError):
@@ -36,16 +33,16 @@ class Landing:
     ) -> None:
         self._places = places
         self._tell = tell
-        self._stop = extent.stop
-        #: All before this byte is kept.
-        self.kept = extent.start
-        self._buffer = memoryview(bytearray(min(GATHERED, extent.size)))
-        self._filled = 0
-        self._since = 0.0
+        self._gathering = Gathering(extent, self._is_asked)
         self._lock = threading.Lock()
         self._asked: list[int] = []
         self._has_begun = False
         self._is_cancelled = False
+
+    @property
+    def kept(self) -> int:
+        """All before this byte is kept."""
+        return self._gathering.start
 
     def close(self) -> None:
         """Close the descriptors; nobody pours any more."""
@@ -70,34 +67,22 @@ class Landing:
         if not self._has_begun:
             self._has_begun = True
             self._tell(self.kept)
-        return self._buffer[self._filled : self._stop - self.kept]
+        return self._gathering.get_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._filled += nbytes
-        end = self.kept + self._filled
-        whole = end if end == self._stop else end - end % BLOCK_SIZE
-        if whole <= self.kept:
-            self._since = 0.0
-            return
-        now = time.monotonic()
-        self._since = self._since or now
-        full = end == self._stop or self._filled == len(self._buffer)
-        if full or now - self._since > PAUSE or self._is_asked(whole):
-            self._keep(whole - self.kept)
+        if self._gathering.add(nbytes):
+            self._keep()
 
     def _is_asked(self, whole: int) -> bool:
         return any(stop <= whole for stop in self._asked)
 
-    def _keep(self, size: int) -> None:
+    def _keep(self) -> None:
         try:
-            write_blocks(self._places, self.kept // BLOCK_SIZE, self._buffer[:size])
+            write_blocks(self._places, self.kept // BLOCK_SIZE, self._gathering.whole)
         except OSError as error:
             raise DiskRefuses(error) from error
-        rest = self._filled - size
-        self._buffer[:rest] = self._buffer[size : self._filled]
-        self._filled, self._since = rest, 0.0
         with self._lock:
-            self.kept += size
+            self._gathering.take()
             due = self._is_asked(self.kept)
             self._asked = [stop for stop in self._asked if stop > self.kept]
         if due:

@@ -129,14 +129,12 @@ class _Worker:
         try:
             self._channel.setblocking(False)
             with theirs:
-                process = self.process = _started(theirs)
-            try:
-                return await self._listen(self._channel)
-            finally:
-                self._lose()
-                await _ended(process)
+                self.process = _started(theirs)
+            return await self._listen(self._channel)
         finally:
             self._lose()
+            if self.process is not None:
+                await _ended(self.process)
 
     def _lose(self) -> None:
         """It is no more: let everybody know."""
