@@ -103,7 +103,7 @@ async def test_reads_beyond_the_memory_wait_before_they_ask_for_anything(frugal,
             readers.start_soon(frugal.have, blob, range(4))
         await wait_all_tasks_blocked()
         assert len(remote.fetched) == 1
-        assert len(frugal._flights) == 4
+        assert frugal.under_way == 4
         remote.let_go()
     assert len(remote.fetched) == 5
     for blob, content in blobs:
@@ -148,11 +148,11 @@ async def test_what_all_readers_together_want_ahead_has_a_limit(frugal, remote, 
     remote.hold()
     for blob in blobs:
         frugal.want(blob, range(64))
-    assert len(frugal._flights) == 8
+    assert frugal.under_way == 8
     remote.let_go()
     await wait_all_tasks_blocked()
     frugal.want(blobs[-1], range(64))
-    assert len(frugal._flights) == 8
+    assert frugal.under_way == 8
     await wait_all_tasks_blocked()
 
 
@@ -161,5 +161,5 @@ async def test_no_more_is_fetched_ahead_than_a_small_cache_can_hold(tmp_path, nu
     fetcher = Fetcher(nursery, store, remote, 4)
     blob, _ = put(64 * BLOCK_SIZE)
     fetcher.want(blob, range(64))
-    assert len(fetcher._flights) == 4
+    assert fetcher.under_way == 4
     await wait_all_tasks_blocked()

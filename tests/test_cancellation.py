@@ -21,7 +21,7 @@ async def reading(reader, answers, scope):
 
 async def is_empty(fetcher):
     await wait_all_tasks_blocked()
-    return not fetcher._flights and repr(fetcher) == "<Fetcher 0 flying, 0 queued>"
+    return not fetcher.under_way and repr(fetcher) == "<Fetcher 0 flying, 0 queued>"
 
 
 @pytest.mark.parametrize("gone", [0, 1, 4])
@@ -52,7 +52,7 @@ async def test_a_reader_cancelled_at_any_byte_wastes_nothing(at, fetcher, reader
         readers.start_soon(reading, reader_of(blob), [], scope)
         await wait_all_tasks_blocked()
         scope.cancel()
-    assert fetcher._flying  # The request outlives the one who asked for it.
+    assert fetcher.statistics().flying  # The request outlives the one who asked for it.
     remote.let_go()
     assert await reader_of(blob).read(0, SIZE) == content
     assert len(remote.fetched) == 1

@@ -20,7 +20,7 @@ def extent(blocks):
 async def assert_empty(fetcher):
     await wait_all_tasks_blocked()
     assert repr(fetcher) == "<Fetcher 0 flying, 0 queued>"
-    assert fetcher._flights == {}
+    assert fetcher.under_way == 0
 
 
 async def test_blocks_that_are_asked_for_come(fetcher, store, put):

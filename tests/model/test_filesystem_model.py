@@ -174,7 +174,7 @@ class Mounts(RuleBasedStateMachine):
                 await work(filesystem)
                 assert filesystem.statistics().handles == 0
                 nursery.cancel_scope.cancel()
-            assert not fetcher._flights
+            assert not fetcher.under_way
             self.remote.failures.clear()
 
         trio.run(life, clock=MockClock(autojump_threshold=0))
