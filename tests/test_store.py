@@ -73,7 +73,7 @@ def test_blocks_are_kept_across_openings(tmp_path):
     assert fill(open_store(tmp_path, 1 << 30), blob) == 4
     again = open_store(tmp_path, 1 << 30)
     assert kept(again, blob) == 4
-    again.look(0)
+    again.room.look(0)
     assert again.statistics().used >= blob.size
     assert again.cached_bytes(blob) >= blob.size
 
@@ -110,7 +110,7 @@ def test_a_long_look_at_the_disk_keeps_no_reader_waiting(store, monkeypatch):
         waited.append(asking.is_alive())
         return 0
 
-    monkeypatch.setattr("vbofs.blocks.store.disk_usage", look)
+    monkeypatch.setattr("vbofs.blocks.room.disk_usage", look)
     assert store.put(file, 0, memoryview(bytes(BLOCK_SIZE)))
     assert waited == [False]
 
@@ -328,13 +328,13 @@ def test_the_cache_is_for_its_owner_only(tmp_path):
 def test_room_that_another_daemon_has_made_meanwhile_is_room(tmp_path, monkeypatch):
     store, other = (open_store(tmp_path, 6 * BLOCK_SIZE) for _ in range(2))
     assert fill(store, blob_of("a", 6)) == 6
-    evict = store._evict
+    evict = store.room._evict
 
     def too_late(enough):
         monkeypatch.undo()
-        assert other._evict(6 * BLOCK_SIZE)
+        assert other.room._evict(6 * BLOCK_SIZE)
         return evict(enough)
 
-    monkeypatch.setattr(store, "_evict", too_late)
+    monkeypatch.setattr(store.room, "_evict", too_late)
     assert fill(store, blob_of("b", 2)) == 2
     assert not store.takes_none

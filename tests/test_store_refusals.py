@@ -43,7 +43,7 @@ def disk(monkeypatch):
 @pytest.fixture
 def impatient(monkeypatch):
     """A disk that refused is tried again at once."""
-    monkeypatch.setattr("vbofs.blocks.store.DESPAIR", 0.0)
+    monkeypatch.setattr("vbofs.blocks.refusals.DESPAIR", 0.0)
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.EROFS, errno.ENODEV, errno.ESTALE])
@@ -107,7 +107,7 @@ def test_a_quota_that_the_disk_does_not_show_evicts_a_tenth_at_a_time(
 
     for room in ("blobfile", "blobmap"):
         monkeypatch.setattr(f"vbofs.blocks.{room}.write_all", within_quota)
-    monkeypatch.setattr("vbofs.blocks.store.disk_usage", scanned)
+    monkeypatch.setattr("vbofs.blocks.room.disk_usage", scanned)
     blobs = [blob_of(name, 16) for name in "abcdefghij"]
     done = sum(fill(store, blob) for blob in blobs)
     assert store.statistics().refused == 160 - done <= 20
@@ -200,9 +200,9 @@ def test_damage_is_logged_with_its_place_and_both_checksums(store, caplog):
 def test_the_look_at_what_is_used_is_not_taken_again_at_once(store, monkeypatch):
     fill(store, blob_of("a"))
     looks = []
-    monkeypatch.setattr("vbofs.blocks.store.disk_usage", lambda folder: looks.append(1) or 7)
+    monkeypatch.setattr("vbofs.blocks.room.disk_usage", lambda folder: looks.append(1) or 7)
     for _ in range(5):
-        store.look(10)
+        store.room.look(10)
     assert not looks
-    store.look(0)
+    store.room.look(0)
     assert (len(looks), store.statistics().used) == (1, 7)

@@ -335,14 +335,14 @@ async def test_where_the_disk_is_full_readers_get_their_bytes_all_the_same(
 
 
 async def test_a_cache_that_is_small_is_left_to_the_daemon(fetcher, store, blob):
-    store.limit = 4 * SIZE - 1
+    store.room.limit = 4 * SIZE - 1
     assert store.place(store.file(blob), SIZE) is None
 
 
 async def test_room_is_made_before(store, blob):
     file = store.file(blob)
     assert store.place(file, PART_SIZE).owner is file
-    assert store._used >= PART_SIZE
+    assert store.room.used >= PART_SIZE
 
 
 async def test_what_is_abandoned_ends(fetcher, bucket, store, shelf, server):

@@ -24,9 +24,9 @@ SIZE = 6 * MIB + 99
 SHUTDOWN, NO_FLUSH = 0x8004587D, struct.pack("I", 2)
 # A daemon that looks for room again after a second: the constant is ten.
 HOPEFUL = """
-import vbofs.blocks.store
+import vbofs.blocks.refusals
 
-vbofs.blocks.store.DESPAIR = 1.0
+vbofs.blocks.refusals.DESPAIR = 1.0
 """
 
 

@@ -14,6 +14,8 @@ import time
 
 log = logging.getLogger(__name__)
 
+#: Seconds for which a disk that refuses, or has nothing to evict, is not tried again.
+DESPAIR = 10.0
 #: Seconds for which a state that comes and goes is not said again.
 SILENCE = 600.0
 #: What a disk says when it takes nothing from anybody; other errors concern one file on it.
@@ -53,10 +55,10 @@ class Refusals:
             if self.count == 1:
                 self._say(why)
 
-    def all_of_them(self, why: str, pause: float) -> None:
-        """The disk takes nothing: leave it alone for *pause* seconds."""
+    def all_of_them(self, why: str) -> None:
+        """The disk takes nothing: leave it alone for a while."""
         with self._lock:
-            self._paused_until = time.monotonic() + pause
+            self._paused_until = time.monotonic() + DESPAIR
             if not self.lasting:
                 self.lasting = True
                 self._say(why)

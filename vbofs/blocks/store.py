@@ -24,23 +24,17 @@ from ..remote.carrying import Place
 from .blobfile import BlobFile
 from .folder import check_writable, prepare, refusal
 from .pins import Pins
-from .refusals import FULL, OF_THE_DISK, Refusals
-from .space import candidates, disk_free, disk_usage
+from .refusals import DESPAIR, FULL, OF_THE_DISK, Refusals
+from .room import Room
 
 log = logging.getLogger(__name__)
 
 #: Bytes: the default size is a fifth of the disk, and no more than this.
 LARGEST_DEFAULT = 100 * 1000**3
-#: Bytes: of a full cache a tenth is evicted at once, but no more than this.
-MOST_SPARE = 1000**3
 #: The share of the disk that is left free if nothing else is said.
 FREE_SHARE = 20
-#: Bytes written between two looks at what the disk says: other daemons write there too.
-RESCAN = 256 << 20
 #: The part of the cache for which room is made ahead of what comes.
 LARGEST_PLACE = 4
-#: Seconds for which a disk that refuses, or has nothing to evict, is not tried again.
-DESPAIR = 10.0
 #: Seconds between two looks whether open files have been removed by somebody.
 SWEEP = 10.0
 
@@ -68,43 +62,34 @@ class BlockStore:
     ) -> None:
         self.folder = folder
         self.pins = Pins(folder.parent)
-        self.limit = limit
-        self._keep_free = keep_free
         self._lock = threading.Lock()
-        self._evicting = threading.Lock()
-        # Unknown until the first write: a huge old cache does not slow the mount.
-        self._used: int | None = None
-        self._unseen = 0
-        self._looked_at = 0.0
         self._swept_at = time.monotonic()
-        self._evicted = self._damaged = self._evictions = 0
+        self._damaged = 0
         self._refusals = Refusals()
+        self.room = Room(
+            folder, self.pins, self._refusals, self._open_files, limit=limit, keep_free=keep_free
+        )
         self._files: LRUCache[str, BlobFile] = LRUCache(open_files)
         # Blobs whose place on disk could be neither read nor mended, for a while.
         self._unreadable: TTLCache[str, bool] = TTLCache(4096, DESPAIR)
 
     def __repr__(self) -> str:
-        return f"<BlockStore {self.folder}, {self._used} of {self.limit} bytes>"
+        return f"<BlockStore {self.folder}, {self.room!r}>"
 
     def statistics(self) -> StoreStatistics:
-        """*used* is what the last look saw and what was written since; 0 before the first."""
+        room = self.room
         return StoreStatistics(
-            self._used or 0, self.limit, self._damaged, self._evicted, self._refusals.count
+            room.used, room.limit, self._damaged, room.evicted, self._refusals.count
         )
 
-    def look(self, max_age: float) -> None:
-        """Ask the disk what is used, if the last answer is older than *max_age* seconds.
+    @property
+    def limit(self) -> int:
+        """Bytes of disk that blobs may take at the most."""
+        return self.room.limit
 
-        For a thread: a huge cache takes a while.
-        """
-        if self._used is None or time.monotonic() - self._looked_at > max_age:
-            with self._evicting:
-                self._set_used(disk_usage(self.folder))
-
-    def capacity(self) -> int:
-        """Bytes of disk that blobs may take in all: the limit, or what the disk has for them."""
-        free = disk_free(self.folder) - self._keep_free
-        return max(0, min(self.limit, disk_usage(self.folder) + free))
+    def _open_files(self) -> dict[str, BlobFile]:
+        with self._lock:
+            return dict(self._files)
 
     def file(self, blob: Blob) -> BlobFile | None:
         """The blob's place on disk; None: the disk refuses, and all its blocks are misses."""
@@ -145,12 +130,12 @@ class BlockStore:
 
         For any thread.
         """
-        evictions = self._evictions
+        evictions = self.room.evictions
         try:
             here = self._linked(file)
             if here is None:
                 return False
-            if not self._has_room(len(content)):
+            if not self.room.has_room(len(content)):
                 self._refusals.one("there is no room, and nothing to evict")
                 return False
             here.put(block, content)
@@ -170,7 +155,7 @@ class BlockStore:
             return None
         try:
             here = self._linked(file)
-            if here is None or not self._has_room(size):
+            if here is None or not self.room.has_room(size):
                 return None
         except OSError as error:
             self._refuse(error)
@@ -187,12 +172,12 @@ class BlockStore:
 
         For a thread.
         """
-        self._mend(file, error, size, self._evictions)
+        self._mend(file, error, size, self.room.evictions)
 
     def _mend(self, file: BlobFile, error: OSError, size: int, evictions: int) -> None:
         """A write has failed: make room if that is why, so that the next one need not."""
         try:
-            if error.errno in FULL and self._make_room(size, full=evictions):
+            if error.errno in FULL and self.room.make(size, full=evictions):
                 self._refusals.one(str(error))
                 return
         except OSError as worse:
@@ -230,85 +215,11 @@ class BlockStore:
 
     def _refuse(self, error: Exception) -> None:
         if not isinstance(error, OSError) or error.errno in OF_THE_DISK:
-            self._refusals.all_of_them(str(error), DESPAIR)
+            self._refusals.all_of_them(str(error))
         self._refusals.one(str(error))
 
     def _note_damage(self, blocks: int) -> None:
         self._damaged += blocks
-
-    # --- room
-
-    def _has_room(self, size: int) -> bool:
-        """Count *size* more bytes; make room first if the limit or the disk demands it."""
-        if self._refusals.is_paused:
-            return False
-        self._look_if_due()
-        with self._lock:
-            self._used = (self._used or 0) + size
-            self._unseen += size
-            short = self._used > self.limit
-        if short or disk_free(self.folder) - size < self._keep_free:
-            return self._make_room(size)
-        return True
-
-    def _look_if_due(self) -> None:
-        """Ask the disk what is used, if the last answer is old.
-
-        Not under the lock that every read takes: for 10,000 blobs it takes a tenth of a second.
-        """
-        if self._is_due:
-            with self._evicting:
-                if self._is_due:
-                    self._set_used(disk_usage(self.folder))
-
-    @property
-    def _is_due(self) -> bool:
-        return self._used is None or self._unseen > RESCAN
-
-    def _set_used(self, used: int) -> None:
-        with self._lock:
-            self._used, self._unseen = max(0, used), 0
-            self._looked_at = time.monotonic()
-
-    def _make_room(self, size: int, *, full: int | None = None) -> bool:
-        """Evict what was used longest ago; False: there is nothing left that would help.
-
-        *full*: the disk has said that it is, after so many evictions.  A quota says it while the
-        disk itself has room, so then no figure is believed.
-        """
-        with self._evicting:
-            used, excess = self._excess(size)
-            spare = min(used // 10, MOST_SPARE)
-            # While this thread waited for its turn, another may have made all the room needed.
-            if full is not None and full == self._evictions:
-                excess = max(excess, size)
-            freed = self._evict(excess + spare) if excess > 0 else 0
-            if freed < excess and full is None:
-                # Another daemon may have evicted it all just before this one came to it.
-                (used, excess), freed = self._excess(size), 0
-            self._set_used(used - freed)
-            if freed < excess:
-                self._refusals.all_of_them("there is no room, and nothing to evict", DESPAIR)
-            return freed >= excess
-
-    def _excess(self, size: int) -> tuple[int, int]:
-        """Bytes that are used, and how many are too many if *size* more are."""
-        used, free = disk_usage(self.folder), disk_free(self.folder)
-        return used, max(used + size - self.limit, self._keep_free + size - free)
-
-    def _evict(self, enough: int) -> int:
-        """Drop what was used longest ago until *enough* bytes are free; how many there are."""
-        with self._lock:
-            files = dict(self._files)
-        freed = 0
-        for candidate in candidates(self.folder, files, self.pins.idents()):
-            if freed >= enough:
-                break
-            freed += candidate.drop()
-        self._evicted += freed
-        self._evictions += 1
-        log.info("%d bytes were evicted to make room", freed)
-        return freed
 
 
 def _is_gone(file: BlobFile) -> bool:

@@ -60,7 +60,7 @@ async def _work(settings: Settings, asked: Asked) -> dict[str, Any]:
             "dir": str(settings.cache_dir),
             "dataset": settings.dataset,
             "used": used,
-            "limit": floors.store.capacity(),
+            "limit": floors.store.room.capacity(),
             "cached": ours,
             "pinned": len(pinned),
             "of": "files" if asked else "releases",

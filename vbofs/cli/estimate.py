@@ -58,7 +58,7 @@ def unfinished(store: BlockStore, wants: Sequence[Want]) -> tuple[list[Want], Es
         here += bytes_of(want.blob, blocks) - bytes_of(want.blob, absent)
         if absent or (want.extents is None and want.blob.digest and not coverage.verified):
             todo.append(want)
-    capacity = store.capacity()
+    capacity = store.room.capacity()
     free = max(0, capacity - disk_usage(store.folder))
     held = _pinned_by_others(store, {want.blob.ident for want in wants})
     partly = sum(want.extents is not None for want in wants)

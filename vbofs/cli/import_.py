@@ -127,10 +127,10 @@ def _size_of(path: Path) -> int:
 def _check_room(floors: Floors, candidates: list[tuple[Path, dict[str, Blob]]]) -> None:
     distinct = {digest: blob.size for _, blobs in candidates for digest, blob in blobs.items()}
     total = min(sum(distinct.values()), sum(_size_of(path) for path, _ in candidates))
-    if total > floors.store.capacity():
+    if total > floors.store.room.capacity():
         raise CacheTooSmall(
             f"{size(total)} do not fit into the cache, which has room for"
-            f" {size(floors.store.capacity())}; import less, or set a larger VBOFS_CACHE_SIZE"
+            f" {size(floors.store.room.capacity())}; import less, or set a larger VBOFS_CACHE_SIZE"
         )
 
 

@@ -54,7 +54,7 @@ class Tower:
         """Everything that ``vbofs status`` shows; names are those of ``statistics()``."""
         settings, dataset = self.settings, self.dataset
         sites, lower = self.sources.sites, self.sources.lower
-        await trio.to_thread.run_sync(self.store.look, USAGE_AGE, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(self.store.room.look, USAGE_AGE, abandon_on_cancel=True)
         return {
             "version": __version__,
             "pid": os.getpid(),
