@@ -40,7 +40,7 @@ DOORS = {
         "remote.probe",
         "demo",
     },
-    "urllib3": {"remote.s3_line"},
+    "urllib3": {"remote.s3_errors", "remote.s3_line"},
     "pandas": {"catalog.tables", "demo", "api"},  # The API names its types only.
     "h5py": {"demo", "cli.demo", "api", "blocks.arrays"},
     "pynwb": {"demo", "api"},

@@ -161,7 +161,7 @@ class BucketMissing(RemoteError):
 
 
 class AccessDenied(RemoteError):
-    """The bucket answered 403: it wants other credentials, or none will do."""
+    """The bucket answered 403 and wants other credentials, or its certificate is not trusted."""
 
     errno = errno.EACCES
     exit_status = 31

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from botocore import exceptions as botocore_errors
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from ..config import Settings
 from ..errors import (
@@ -39,6 +40,8 @@ _CREDENTIALS = (
     botocore_errors.UnauthorizedSSOTokenError,
 )
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
+#: What ssl says of a certificate, and what urllib3, which compares names by itself.
+_UNTRUSTED = (ssl.SSLCertVerificationError, CertificateError)
 _SIGNED = re.compile(r"\?[^\s\"']*X-Amz-[^\s\"']*", re.IGNORECASE)
 _CLOCK = re.compile(r"not yet valid|has expired", re.IGNORECASE)
 
@@ -125,7 +128,7 @@ def error_of(error: Exception, settings: Settings, subject: str) -> VbofsError:
         return CredentialsMissing(f"--profile {settings.profile}: {_one_line(error)}")
     causes = list(_causes(error))
     where = settings.endpoint_url or f"S3 in {settings.region}"
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+    if any(isinstance(cause, _UNTRUSTED) for cause in causes):
         return _untrusted(where, causes)
     if any(_has_no_route(cause) for cause in causes):
         return NetworkUnreachable(
@@ -146,9 +149,11 @@ def error_of(error: Exception, settings: Settings, subject: str) -> VbofsError:
 
 
 def _untrusted(where: str, causes: list[BaseException]) -> RemoteError:
-    said = next(str(c) for c in causes if isinstance(c, ssl.SSLCertVerificationError))
+    said = _printable(next(str(c) for c in causes if isinstance(c, _UNTRUSTED)))
     if _CLOCK.search(said):
         return ClockSkewed(f"{where}: {said}; set this machine's clock right (timedatectl)")
+    if any(isinstance(cause, CertificateError) for cause in causes):
+        return AccessDenied(f"{where} has a certificate for another name: {said}")
     return AccessDenied(f"{where} is not trusted: {said}; name your CA file in AWS_CA_BUNDLE")
 
 
