@@ -13,7 +13,7 @@ from vbofs import errors
 from vbofs.errors import RemoteError, WrongResponse
 from vbofs.model import Blob, Extent, ObjectFacts, ObjectVersion
 from vbofs.remote import s3_ranges
-from vbofs.remote.protocol import Collected
+from vbofs.remote.protocol import Collected, SinkFailed
 from vbofs.remote.retrying import Retrying
 from vbofs.remote.s3 import S3ObjectStore
 
@@ -278,6 +278,29 @@ async def test_an_object_that_was_replaced_in_a_bucket_without_versions_says_wha
         assert sink.getvalue() == b""
     finally:
         store.close()
+
+
+class Spoilt(Collected):
+    """A sink with a bug, in one of its two methods."""
+
+    def __init__(self, where):
+        super().__init__(EXTENT.size)
+        self._where = where
+
+    def get_buffer(self):
+        return super().get_buffer()[: 1 / 0 if self._where == "get_buffer" else None]
+
+    def buffer_updated(self, nbytes):
+        super().buffer_updated(nbytes // (0 if self._where == "buffer_updated" else 1))
+
+
+@pytest.mark.parametrize("where", ["get_buffer", "buffer_updated"])
+async def test_a_bug_of_ours_is_no_error_of_the_network(server, store, blob, where):
+    patient = Retrying(store, 60)
+    with pytest.raises(SinkFailed, match="ZeroDivisionError"):
+        await patient.fetch(blob, EXTENT, Spoilt(where))
+    assert patient.retries == 0
+    await fetch(patient, blob)
 
 
 # --- connections ahead of their requests

@@ -23,6 +23,7 @@ from vbofs.blocks.reader import BlobReader
 from vbofs.errors import AccessDenied, ObjectMissing, RemoteError, WrongResponse
 from vbofs.model import Extent
 from vbofs.remote.carrying import LEAST_CARRIED, Place
+from vbofs.remote.protocol import SinkFailed
 from vbofs.remote.retrying import Retrying
 from vbofs.remote.s3 import S3ObjectStore
 from vbofs.transfer import process
@@ -317,7 +318,7 @@ async def test_one_that_only_waits_for_its_server_is_not(
 
 async def test_a_disk_that_refuses_is_said_to_the_store(bucket, blob, ground, full):
     ground.data = full
-    with pytest.raises(RemoteError, match="poured here"):  # And then the daemon tries.
+    with pytest.raises(SinkFailed, match="poured here"):  # And then the daemon tries.
         await bucket.fetch(blob, Extent(0, SIZE), ground)
     assert [error.errno for error in ground.refusals] == [errno.ENOSPC]
     assert ground.kept_bytes == 0

@@ -26,6 +26,10 @@ class Sink(Protocol):
         """The first *nbytes* of the buffer given last are the next bytes of the blob."""
 
 
+class SinkFailed(Exception):
+    """A bug of whoever takes the bytes: no error of the remote, and no other attempt mends it."""
+
+
 class Listed(NamedTuple):
     """An object version in a listing.  *version_id* is "" where the listing may not name it."""
 
@@ -51,7 +55,7 @@ class Requests(NamedTuple):
 
 
 class ObjectStore(Protocol):
-    """One bucket's object versions.  Every failure is a ``RemoteError``."""
+    """One bucket's object versions.  Every failure is a ``RemoteError``, but ``SinkFailed``."""
 
     async def fetch(self, blob: Blob, extent: Extent, sink: Sink) -> None:
         """Pour exactly *extent* of exactly *blob* into *sink*.

@@ -30,6 +30,7 @@ from ..errors import (
     WrongRegion,
     WrongResponse,
 )
+from .protocol import SinkFailed
 
 _CREDENTIALS = (
     botocore_errors.NoCredentialsError,
@@ -118,9 +119,12 @@ def _at(settings: Settings) -> str:
     return f" at {settings.endpoint_url}" if settings.endpoint_url else ""
 
 
-def error_of(error: Exception, settings: Settings, subject: str) -> VbofsError:
-    """Anything that botocore, urllib3, ssl or the socket raised while asking for *subject*."""
-    if isinstance(error, VbofsError):
+def error_of(error: Exception, settings: Settings, subject: str) -> VbofsError | SinkFailed:
+    """Anything that botocore, urllib3, ssl or the socket raised while asking for *subject*.
+
+    What an answer makes them stumble over may be of any class.
+    """
+    if isinstance(error, VbofsError | SinkFailed):
         return error
     if isinstance(error, botocore_errors.ClientError):
         return error_of_answer(Answer.of(error), settings, subject)

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..config import Settings
-from ..errors import ObjectMissing, RemoteError, WrongResponse
+from ..errors import ObjectMissing, RemoteError, VbofsError, WrongResponse
 from ..model import Blob, Extent
 from .carrying import Patience
-from .protocol import Sink
+from .protocol import Sink, SinkFailed
 from .s3_errors import Answer, error_of_answer
 
 #: Seconds.  A read time-out is a stall: no byte for that long.
@@ -64,13 +64,31 @@ def poured(body: Any, size: int, sink: Sink, pace: Pace) -> Iterator[int]:
     """Pour the *size* bytes of *body* into *sink*, saying after each step how many those were."""
     had = 0
     while had < size:
-        got = _arrived(body, sink.get_buffer()[: size - had])
+        got = _arrived(body, _room(sink)[: size - had])
         if not got:
             raise WrongResponse(f"the body ends {size - had} bytes early")
         had += got
-        sink.buffer_updated(got)
+        _take(sink, got)
         yield got
         pace.check(had)
+
+
+def _room(sink: Sink) -> memoryview:
+    try:
+        return sink.get_buffer()
+    except VbofsError:
+        raise
+    except Exception as bug:
+        raise SinkFailed(repr(bug)) from bug
+
+
+def _take(sink: Sink, nbytes: int) -> None:
+    try:
+        sink.buffer_updated(nbytes)
+    except VbofsError:
+        raise
+    except Exception as bug:
+        raise SinkFailed(repr(bug)) from bug
 
 
 def _arrived(body: Any, room: memoryview) -> int:
