@@ -13,6 +13,7 @@ abandoned when its task is cancelled; sockets have time-outs, so the thread ends
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -89,7 +90,7 @@ class S3ObjectStore:
             verify=core.get_config_variable("ca_bundle") or True,
         )
         self._line = Line(self._way)
-        self._prepared_at = -PREPARED_FOR
+        self._prepared_at = -math.inf
 
     def __repr__(self) -> str:
         return f"<S3ObjectStore {self._settings.bucket} at {self._client.meta.endpoint_url}>"
