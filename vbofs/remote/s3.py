@@ -237,10 +237,9 @@ class S3ObjectStore:
         # Asked in this order: for who opens an HDF5 file no process need be started.
         if not (landing.is_patient() and carrier.is_ready()):
             return extent
-        ready = await self._in_thread(
+        place, order = await self._in_thread(
             lambda: (landing.place(extent), self._order(blob, extent)), blob.version.key
         )
-        place, order = ready
         if place is None:
             return extent
         self._count(get=1)
