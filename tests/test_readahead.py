@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,7 +131,7 @@ def test_inside_a_known_array_it_is_bold_and_ends_with_the_array():
             calls += 1
             asked.append(extent)
         at = read.stop
-    assert max(extent.stop for extent in asked) == array.stop
+    assert max(extent.stop for extent in asked) == array.stop + PIECE  # The kernel will run on.
     assert asked[0].start == array.start + 2 * PIECE
     assert calls <= 5
 
@@ -153,10 +154,41 @@ def arrays(count, size=15_000_000):
     ]
 
 
-def test_the_kernel_running_into_the_next_array_has_nothing_of_it_fetched():
+def test_the_kernel_running_into_the_next_array_has_nothing_more_of_it_fetched():
     first, following = arrays(2)
     asked = read_through(ReadAhead(SIZE), first, overrun=MIB, following=following)
-    assert max(extent.stop for extent in asked) == first.stop
+    assert max(extent.stop for extent in asked) == first.stop + PIECE
+
+
+@pytest.mark.parametrize("size", [PIECE, MIB])
+def test_what_the_kernel_runs_on_into_is_there_before_the_reader_waits_for_it(size):
+    (array,) = arrays(1)
+    policy = ReadAhead(SIZE)
+    pieces = [Extent(at, at + size) for at in range(array.start, array.stop, size)]
+    asked = [policy.observe(piece, array) for piece in pieces]
+    assert max(extent.stop for extent in asked) == array.stop + size
+
+
+def test_a_small_array_that_follows_is_fetched_with_the_one_to_which_a_reader_has_gone():
+    first = Extent(100 * MIB, 101 * MIB)
+    times = Extent(first.stop + 2 * KIB, first.stop + 2 * KIB + MIB)
+    far = Extent(first.stop + MIB, first.stop + 2 * MIB)
+    larger = Extent(times.start, times.stop + 1)
+    pieces = [Extent(at, at + PIECE) for at in range(first.start, first.stop, PIECE)]
+    for following, end in [(times, times), (far, first), (larger, first), (None, first)]:
+        policy = ReadAhead(SIZE)
+        asked = [policy.observe(piece, first, following) for piece in pieces]
+        assert max(extent.stop for extent in asked) == end.stop + PIECE
+
+
+def test_the_companion_of_an_array_into_which_the_kernel_has_run_is_left_alone():
+    first, second, third = (Extent(n * MIB, (n + 1) * MIB) for n in (100, 101, 102))
+    policy = ReadAhead(SIZE)
+    for at in range(first.start, first.stop, PIECE):
+        policy.observe(Extent(at, at + PIECE), first, second)
+    for at in range(second.start, second.stop, PIECE):
+        asked = policy.observe(Extent(at, at + PIECE), second, third)
+        assert asked.stop <= second.stop + PIECE
 
 
 def test_a_reader_who_goes_on_into_the_next_array_is_served_there_to_its_end():
@@ -164,23 +196,23 @@ def test_a_reader_who_goes_on_into_the_next_array_is_served_there_to_its_end():
     read_through(policy, first)
     asked = read_through(policy, following)
     assert asked[0].start > following.start
-    assert max(extent.stop for extent in asked) == following.stop
+    assert max(extent.stop for extent in asked) == following.stop + PIECE
 
 
 def test_who_has_read_some_arrays_whole_gets_the_next_as_well_but_no_more_than_he_read():
     policy, some = ReadAhead(SIZE), arrays(3)
     for array in some[:2]:
-        assert all(extent.stop <= array.stop for extent in read_through(policy, array))
+        assert all(extent.stop <= array.stop + PIECE for extent in read_through(policy, array))
     asked = read_through(policy, some[2])
     beyond = max(extent.stop for extent in asked) - some[2].stop
-    assert 8 * MIB < beyond <= sum(array.size for array in some)
+    assert 8 * MIB < beyond <= sum(array.size for array in some) + PIECE
 
 
 def test_small_arrays_that_are_jumped_to_and_read_whole_show_it_as_well():
     policy, apart = ReadAhead(SIZE), arrays(16, size=4 * MIB)[::4]
     some = [Extent(array.start, array.start + MIB) for array in apart]
     for array in some[:2]:
-        assert all(extent.stop <= array.stop for extent in read_through(policy, array))
+        assert all(extent.stop <= array.stop + PIECE for extent in read_through(policy, array))
     asked = read_through(policy, some[2])
     beyond = max(extent.stop for extent in asked) - some[2].stop
     assert 0 < beyond <= 3 * MIB
@@ -189,4 +221,4 @@ def test_small_arrays_that_are_jumped_to_and_read_whole_show_it_as_well():
 def test_small_arrays_into_which_the_kernel_may_have_run_show_nothing():
     policy, some = ReadAhead(SIZE), arrays(20, size=MIB)
     for array in some:
-        assert all(extent.stop <= array.stop for extent in read_through(policy, array))
+        assert all(extent.stop <= array.stop + PIECE for extent in read_through(policy, array))

@@ -95,8 +95,17 @@ class Pursuit:
 
     def array_at(self, offset: int) -> Extent | None:
         """The large array in which byte *offset* lies, if it is known."""
-        arrays = self._known.get(self._blob.ident) if self._closed else self._chase.arrays
-        return next((a for a in arrays or () if a.start <= offset < a.stop), None)
+        return next((a for a in self._arrays if a.start <= offset < a.stop), None)
+
+    def array_after(self, array: Extent) -> Extent | None:
+        """The large array that comes next in the file, if any is known."""
+        return min((a for a in self._arrays if a.start >= array.stop), default=None)
+
+    @property
+    def _arrays(self) -> list[Extent]:
+        if not self._closed:
+            return self._chase.arrays
+        return self._known.get(self._blob.ident, [])
 
     def missed(self, read: Extent) -> None:
         """A reader is about to wait for *read*."""

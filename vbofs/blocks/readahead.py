@@ -33,6 +33,10 @@ OVERRUN = 2 << 20
 #: that counts if he has gone there: what a few of the kernel's smallest read-aheads bring.
 THROUGH, LEAST_WHOLE = 3, 256 << 10
 
+#: Bytes: the largest array that is fetched with the one before it, and what may lie between them.
+#: NWB keeps a series' samples and their times like that; to wait for it costs more than to have it.
+COMPANION, BESIDE = 2 << 20, 128 << 10
+
 NOTHING = Extent(0, 0)
 
 
@@ -43,6 +47,7 @@ class _Stream:
     promised: int  # Up to here it has been asked for.
     window: int = 0
     length: int = 0  # Bytes read in a row.
+    largest: int = 0  # Bytes of the largest read: the kernel may run on by as many.
     array: Extent | None = None  # The one that was read last.
 
 
@@ -65,12 +70,15 @@ class ReadAhead:
         """Some read did not continue an earlier one: this is no copy from front to back."""
         return self._serial > 1
 
-    def observe(self, read: Extent, array: Extent | None = None) -> Extent:
+    def observe(
+        self, read: Extent, array: Extent | None = None, following: Extent | None = None
+    ) -> Extent:
         """Record *read*; return what to fetch now, beyond it; mostly it is empty.
 
-        *array*: where the array that is read begins and ends, if that is known.  Nothing beyond
-        its end is fetched until some have been read whole, and so what lies before it is fetched
-        more boldly.
+        *array*: where the array that is read begins and ends, if that is known.  Until some have
+        been read whole nothing beyond its end is fetched, but for the one *following*, if it is
+        a small companion, and what the kernel is likely to run on into; and so what lies before
+        its end is fetched more boldly.
         """
         key = self._continued_by(read)
         if key is None:
@@ -79,9 +87,10 @@ class ReadAhead:
         self._streams.move_to_end(key)
         stream = self._streams[key]
         stream.length += read.size
+        stream.largest = max(stream.largest, read.size)
         stream.head = max(stream.head, read.stop)
         self._note_end(stream, array)
-        return self._top_up(stream, array)
+        return self._top_up(stream, array, following)
 
     def _continued_by(self, read: Extent) -> int | None:
         for key, stream in reversed(self._streams.items()):
@@ -92,7 +101,7 @@ class ReadAhead:
     def _begin(self, read: Extent, array: Extent | None) -> None:
         self._serial += 1
         self._streams[self._serial] = _Stream(
-            read.start, read.stop, read.stop, length=read.size, array=array
+            read.start, read.stop, read.stop, length=read.size, largest=read.size, array=array
         )
         if len(self._streams) > STREAMS:
             self._streams.popitem(last=False)
@@ -101,7 +110,7 @@ class ReadAhead:
         for one in {stream.array, array} - {None}:
             assert one is not None
             # The kernel runs out of one array over several small ones; but it jumps nowhere.
-            meant = OVERRUN if one.start - stream.start > BLOCK_SIZE else LEAST_WHOLE
+            meant = LEAST_WHOLE if _began(stream, one) else OVERRUN
             if meant <= one.size <= stream.length and one.stop <= stream.head:
                 self._through.add(one)
         stream.array = array or stream.array
@@ -113,7 +122,18 @@ class ReadAhead:
             return 0
         return min(self._largest, sum(one.size for one in self._through))
 
-    def _top_up(self, stream: _Stream, array: Extent | None) -> Extent:
+    def _end(self, stream: _Stream, array: Extent | None, following: Extent | None) -> int:
+        """Up to where it pays to fetch."""
+        if array is None:
+            return self._size
+        last = array
+        # Of who has gone there; others may only have run out of the array before.
+        if following and _began(stream, array) and _is_companion(following, array):
+            last = following
+        # Before the reader has what he wants, he waits for all that the kernel has asked for.
+        return min(max(array.stop + self._reach, last.stop + stream.largest), self._size)
+
+    def _top_up(self, stream: _Stream, array: Extent | None, following: Extent | None) -> Extent:
         opening, first, growth = BOLD if array else CAREFUL
         length = stream.length
         if array and array.start - stream.start > OVERRUN and not self._reach:
@@ -128,8 +148,18 @@ class ReadAhead:
         stop = stream.head + stream.window
         if stream.window >= 2 * PART_SIZE:
             stop -= stop % PART_SIZE  # Whole parts: fewer requests, and the same for everybody.
-        stop = min(stop, array.stop + self._reach if array else self._size, self._size)
+        stop = min(stop, self._end(stream, array, following))
         if start >= stop:
             return NOTHING
         stream.promised = stop
         return Extent(start, stop)
+
+
+def _began(stream: _Stream, array: Extent) -> bool:
+    """*stream* has jumped to *array*, or into it."""
+    return array.start - stream.start <= BLOCK_SIZE
+
+
+def _is_companion(following: Extent, array: Extent) -> bool:
+    is_small = following.size <= min(COMPANION, array.size)
+    return is_small and following.start - array.stop <= BESIDE

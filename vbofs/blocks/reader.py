@@ -50,7 +50,8 @@ class BlobReader:
         self._fetcher.note_read()
         blocks = covering(extent)
         array = self._pursuit.array_at(extent.stop - 1) if self._pursuit else None
-        ahead = covering(self._readahead.observe(extent, array))
+        following = self._pursuit.array_after(array) if self._pursuit and array else None
+        ahead = covering(self._readahead.observe(extent, array, following))
         ahead = range(max(ahead.start, blocks.stop), max(ahead.stop, blocks.stop))
         if self._pursuit and self._readahead.has_jumped:
             self._pursuit.begin()
