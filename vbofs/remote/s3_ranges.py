@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 from ..config import Settings
 from ..errors import ObjectMissing, RemoteError, VbofsError, WrongResponse
@@ -17,6 +17,9 @@ from ..model import Blob, Extent
 from .carrying import Patience
 from .protocol import Sink, SinkFailed
 from .s3_errors import Answer, error_of_answer
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 #: Seconds.  A read time-out is a stall: no byte for that long.
 CONNECT_TIMEOUT = 10
@@ -64,27 +67,19 @@ def poured(body: Any, size: int, sink: Sink, pace: Pace) -> Iterator[int]:
     """Pour the *size* bytes of *body* into *sink*, saying after each step how many those were."""
     had = 0
     while had < size:
-        got = _arrived(body, _room(sink)[: size - had])
+        got = _arrived(body, _ours(sink.get_buffer)[: size - had])
         if not got:
             raise WrongResponse(f"the body ends {size - had} bytes early")
         had += got
-        _take(sink, got)
+        _ours(sink.buffer_updated, got)
         yield got
         pace.check(had)
 
 
-def _room(sink: Sink) -> memoryview:
+def _ours(call: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
+    """Call the sink: what goes wrong there is no error of the remote."""
     try:
-        return sink.get_buffer()
-    except VbofsError:
-        raise
-    except Exception as bug:
-        raise SinkFailed(repr(bug)) from bug
-
-
-def _take(sink: Sink, nbytes: int) -> None:
-    try:
-        sink.buffer_updated(nbytes)
+        return call(*args, **words)
     except VbofsError:
         raise
     except Exception as bug:
