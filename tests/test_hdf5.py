@@ -6,7 +6,8 @@ import pytest
 
 from vbofs.blocks.extents import BLOCK_SIZE, covering
 from vbofs.blocks.hdf5 import Chase, is_hdf5
-from vbofs.blocks.hdf5.chase import SPARE
+from vbofs.blocks.hdf5.chase import FORESIGHT, SPARE
+from vbofs.blocks.hdf5.lengths import Lengths
 from vbofs.blocks.hdf5.messages import attribute, link
 from vbofs.model import Extent
 
@@ -275,10 +276,12 @@ LARGE = 1 << 30
 GLANCES = {at: Extent(at, at + 4096) for at in range(0, 16 * 4096, 4096)}
 
 
-def group_of_ten():
-    """A group whose children have values in blocks far away; each header has a page of its own."""
+def group_of_ten(*, shared=False):
+    """A group whose children have values in blocks far away; each header has a page of its own, or
+    if *shared* one with the tree of a group in it."""
     values = {4096 * n: AT[4 * n] for n in range(3, 13)}
-    headers = {at: header(contiguous(value, 100)) for at, value in values.items()}
+    trees = {at: [table(at + 2048, NOWHERE)] if shared else [] for at in values}
+    headers = {at: header(contiguous(value, 100), *trees[at]) for at, value in values.items()}
     nodes = {2048: tree(3072, 4096), 3072: symbols(*[*headers][:8]), 4096: symbols(*[*headers][8:])}
     return File(
         {**nodes, 0: superblock(1024), 1024: header(table(2048, NOWHERE)), **headers}, LARGE
@@ -288,16 +291,19 @@ def group_of_ten():
 VALUES = [12, 16, 20, 24, 28, 32, 36, 40, 44, 48]
 
 
-def test_values_are_fetched_once_a_reader_has_looked_at_many_siblings():
-    file = group_of_ten()
+@pytest.mark.parametrize(("shared", "many"), [(False, 3), (True, 7)])
+def test_values_are_fetched_once_a_reader_has_looked_at_many_siblings(shared, many):
+    """Some prove more than others: a page with trees in it is read on the way to an array, too."""
+    file = group_of_ten(shared=shared)
     assert file.feed(0) == []
     assert file.chase.rests
     assert not file.chase.finished
-    for page in (*range(3, 10), 3, 9):
+    last = 2 + many
+    for page in (*range(3, last + 1), 3, last):
         assert file.chase.saw(GLANCES[page * 4096]) == []
     assert file.chase.saw(Extent(10 * 4096, 40 * 4096)) == [], "an array is read through"
     assert file.chase.saw(GLANCES[11 * 4096]) == [], "the second node is as a group of its own"
-    assert sorted(blocks(file.chase.saw(GLANCES[10 * 4096]))) == VALUES
+    assert sorted(blocks(file.chase.saw(GLANCES[(last + 1) * 4096]))) == VALUES
     assert file.chase.finished
 
 
@@ -407,3 +413,49 @@ def test_attributes_of_every_version_lead_to_their_strings(version):
     pointers, stop = attribute(content + b"more", 0)
     assert [pointer.start for pointer in pointers] == [4096, 65536]
     assert stop == len(content)
+
+
+def group_beside_arrays(*trees, length=10 * BLOCK_SIZE, size=LARGE):
+    """Two arrays of *length* bytes, and after them groups whose *trees* are elsewhere."""
+    headers = {16384 + 1024 * n: header(table(at, NOWHERE)) for n, at in enumerate(trees)}
+    arrays = {4096 + 1024 * n: header(contiguous(AT[2], length)) for n in range(2)}
+    names = {1024 + 512 * n: part for n, part in enumerate(_eights([*headers, *arrays]))}
+    pieces = {0: superblock(512), 512: header(table(600, NOWHERE)), 600: tree(*names)}
+    for at, part in names.items():
+        pieces[at] = symbols(*part)
+    return File({**pieces, **headers, **arrays}, size)
+
+
+def _eights(addresses):
+    return [addresses[n : n + 8] for n in range(0, len(addresses), 8)]
+
+
+def test_names_are_looked_for_an_arrays_length_after_the_tree_that_points_to_them():
+    file = group_beside_arrays(AT[20] + 512)
+    assert sorted(blocks(file.feed(0))) == [20, 30]
+
+
+def test_such_a_guess_may_take_two_blocks_and_not_what_is_here_or_beyond_the_end():
+    edge = AT[21] - 544 - 1024
+    assert sorted(blocks(group_beside_arrays(edge).feed(0))) == [20, 30, 31]
+    assert blocks(group_beside_arrays(edge, length=LARGE - AT[21]).feed(0)) == [20]
+    assert blocks(group_beside_arrays(AT[20], length=32 << 10).feed(0)) == [20], "too near"
+    twice = group_beside_arrays(AT[20], AT[30])
+    assert sorted(blocks(twice.feed(0))) == [20, 30, 40]
+
+
+def test_only_so_much_is_guessed_of_one_file():
+    trees = [AT[20] + 20 * n * BLOCK_SIZE for n in range(24)]
+    asked = blocks(group_beside_arrays(*trees).feed(0))
+    assert {at // BLOCK_SIZE for at in trees} <= set(asked)
+    assert len(asked) == 24 + FORESIGHT // BLOCK_SIZE
+
+
+def test_the_commonest_length_counts():
+    lengths = Lengths()
+    tree_at = Extent(1000, 1544)
+    assert lengths.beyond(tree_at) is None
+    for length in (90_000, 70_000, 1000, 1000, 1000, 70_000):
+        lengths.note(length)
+    beyond = lengths.beyond(tree_at)
+    assert (beyond.start, beyond.size) == (71_544, 2048)

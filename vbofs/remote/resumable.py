@@ -14,9 +14,13 @@ class Resumable:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._landing = sink if isinstance(sink, Landing) else None
         self.poured = 0
         self.get_buffer = sink.get_buffer
+
+    @property
+    def _landing(self) -> Landing | None:
+        """Found out when it matters, for large requests: that takes a while."""
+        return self._sink if isinstance(self._sink, Landing) else None
 
     def buffer_updated(self, nbytes: int) -> None:
         self._sink.buffer_updated(nbytes)
@@ -27,20 +31,22 @@ class Resumable:
         return Extent(extent.start + self.poured, extent.stop)
 
     def is_patient(self) -> bool:
-        return self._landing is not None and self._landing.is_patient()
+        landing = self._landing
+        return landing is not None and landing.is_patient()
 
     def place(self, extent: Extent) -> Place | None:
-        return self._landing.place(extent) if self._landing else None
+        landing = self._landing
+        return landing.place(extent) if landing else None
 
     def elsewhere(self, ask: Callable[[int], None] | None) -> None:
-        if self._landing:
-            self._landing.elsewhere(ask)
+        if landing := self._landing:
+            landing.elsewhere(ask)
 
     def kept(self, nbytes: int) -> None:
-        if self._landing:
-            self._landing.kept(nbytes)
+        if landing := self._landing:
+            landing.kept(nbytes)
         self.poured += nbytes
 
     def refused(self, error: OSError) -> None:
-        if self._landing:
-            self._landing.refused(error)
+        if landing := self._landing:
+            landing.refused(error)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ...model import Extent
 from ..extents import BLOCK_SIZE, clipped, covering, span
 from .groups import superblock_in
+from .lengths import Lengths
 from .parsers import pointers_in
 from .pending import Arrival, Purse, Wait, Waiting
 from .pointer import Kind, Pointer, to
@@ -32,6 +33,9 @@ VALUES = {Kind.SMALL, Kind.VLEN, Kind.REGION, Kind.GCOL, Kind.TWIG}
 LITTLE = 16 << 20
 #: Bytes of one file fetched for no other reason than where they lie: what two waits bring.
 SPARE = 2 << 20
+#: Bytes of one file fetched because ``Lengths`` has it that there are names: in pynwb's files every
+#: other guess is right.
+FORESIGHT = 1 << 20
 #: Bytes.  Once some pages are read in a row, the kernel asks for so many beyond, and has the reader
 #: wait for all of them, also where the next block begins, in which there may be nothing for him.
 OVERRUN = 12 << 10
@@ -80,8 +84,9 @@ class Chase:
         self._missed: Counter[Kind] = Counter()
         self._deferred: dict[int, Pointer] = {}  # By where they start.
         self._watch = Watch()
+        self._lengths = Lengths()
         self._is_listed = size <= LITTLE
-        self._spare = 0 if self._is_listed else SPARE
+        self._spare, self._foresight = (0, 0) if self._is_listed else (SPARE, FORESIGHT)
         self._given_up = 0
         self._effort = EFFORT
         self._finished = not size
@@ -197,6 +202,16 @@ class Chase:
         if (last + 1) * BLOCK_SIZE - extent.stop < OVERRUN:
             self._guess(range(last + 1, last + 2), arrival)
 
+    def _foresee(self, tree: Extent, arrival: Arrival) -> None:
+        """Have what *tree* points to fetched with it, if a common length says where that is."""
+        beyond = self._lengths.beyond(tree)
+        if beyond is None or beyond.stop > self._size:
+            return
+        ahead = span(covering(beyond), self._size)
+        if ahead.size <= self._foresight and self._is_new(ahead):
+            self._foresight -= ahead.size
+            arrival.asks.append(ahead)
+
     def _guess(self, blocks: range, arrival: Arrival) -> None:
         extent = span(blocks, self._size)
         if extent.size <= self._spare and self._is_new(extent):
@@ -220,8 +235,7 @@ class Chase:
             pointer, piece = arrival.take()
             self._effort -= len(piece)
             for child in pointers_in(piece, pointer):
-                if child.kind is Kind.HEADER:
-                    self._watch.note(child.start + (self._origin or 0), pointer.start)
+                self._watch.note(child.start + (self._origin or 0), child.kind, pointer.start)
                 self._follow(child, arrival)
         self._given_up += arrival.due
 
@@ -251,6 +265,8 @@ class Chase:
                 arrival.put(pointer, extent)
             else:
                 self._await(Wait(pointer, extent), arrival)
+                if pointer.kind is Kind.TREE:
+                    self._foresee(extent, arrival)
 
     def _defers(self, pointer: Pointer, extent: Extent) -> bool:
         """Whether it is left for later, because nobody is known to want it and it costs bytes."""
@@ -270,6 +286,7 @@ class Chase:
             return  # Not in the file.
         if kind in (Kind.ARRAY, Kind.COLUMN) and len(self._arrays) < ARRAYS:
             self._arrays.append(extent)
+            self._lengths.note(extent.size)
         later = self._later.get(kind)
         if later is not None and len(later) < LATER:
             later.add(extent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...model import Extent
+from .pointer import Kind
 
 #: Bytes that the kernel asks for at least.
 PAGE = 4 << 10
@@ -11,10 +12,29 @@ GLANCE = 16 << 10
 #: Siblings of objects at which somebody has looked, too, who looks at everything.  On the way to
 #: one array there is one child of each group; but pages are seen, not headers, and a page may have
 #: the headers of several groups: in files of a hundred groups, up to 6 seem to be read like that.
-#: A listing is there before it has waited four times.
 SIBLINGS = 7
-#: Pages remembered in which object headers are.
+#: Of them in pages that nobody need read for anything else; on the way to an array there are up to
+#: 2, in files of a hundred to a thousand groups, old and new.  A listing is there when it has
+#: waited three times; if it is noticed then, the values that it will want travel behind the
+#: structures of the next wait, and not before those of the one after it.
+ALONE = 3
+#: Pages remembered in which object headers are, and as many in which there is more.
 PAGES = 6144
+#: What is read to find the children of a group, or with a header: who reads such a page may want
+#: that.
+LEADING = {
+    Kind.TREE,
+    Kind.SNOD,
+    Kind.HEAP,
+    Kind.CHUNKS,
+    Kind.OCHK,
+    Kind.GCOL,
+    Kind.FRHP,
+    Kind.FHDB,
+    Kind.FHIB,
+    Kind.BTHD,
+    Kind.BTIN,
+}
 
 
 class Watch:
@@ -22,25 +42,31 @@ class Watch:
 
     def __init__(self) -> None:
         self._parents: dict[int, int] = {}  # By the pages in which headers begin.
-        self._looked_at: dict[int, set[int]] = {}  # Such pages, by parents.
-        self._siblings = 0
+        self._shared: set[int] = set()  # Pages in which there is more than headers.
+        self._looked_at: dict[int, set[int]] = {}  # Pages with headers, by parents.
+        self._siblings = self._alone = 0
 
     def __repr__(self) -> str:
         return f"<Watch {len(self._parents)} pages, {self._siblings} siblings looked at>"
 
-    def note(self, header: int, parent: int) -> None:
-        """What is at *parent* points to the object header at *header*."""
-        if len(self._parents) < PAGES:
-            self._parents.setdefault(header // PAGE, parent)
+    def note(self, start: int, kind: Kind, parent: int) -> None:
+        """What is at *parent* points to a structure of *kind* that begins at *start*."""
+        page = start // PAGE
+        if kind is Kind.HEADER and len(self._parents) < PAGES:
+            self._parents.setdefault(page, parent)
+        elif kind in LEADING and len(self._shared) < PAGES:
+            self._shared.add(page)
 
     def shows_listing(self, read: Extent) -> bool:
         """Whether, with *read*, somebody has looked at several children of the same groups."""
         page = read.start // PAGE
         if read.size <= GLANCE and page in self._parents:
             looked_at = self._looked_at.setdefault(self._parents[page], set())
-            self._siblings += bool(looked_at) and page not in looked_at
+            if looked_at and page not in looked_at:
+                self._siblings += 1
+                self._alone += page not in self._shared
             looked_at.add(page)
-        return self._siblings >= SIBLINGS
+        return self._siblings >= SIBLINGS or self._alone >= ALONE
 
 
 def first_page(read: Extent) -> Extent:
