@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import trio
+from botocore.awsrequest import AWSHTTPConnection
+from urllib3 import HTTPConnectionPool
+from urllib3.connection import HTTPConnection
 
 from tests.conftest import contents
 from tests.contract.shelves import programmable_shelf, settings_for
+from tests.mount.waiting import eventually
 from tests.s3 import Fault
 from tests.s3.rawclient import RawClient
 from vbofs import errors
@@ -16,6 +22,7 @@ from vbofs.remote import s3_ranges
 from vbofs.remote.protocol import Collected, SinkFailed
 from vbofs.remote.retrying import Retrying
 from vbofs.remote.s3 import S3ObjectStore
+from vbofs.remote.s3_line import Spare
 
 SIZE = 200_000
 CONTENT = contents(SIZE)
@@ -367,3 +374,72 @@ async def test_preparing_ends_when_the_mount_does_and_spoils_nothing(fresh, blob
             await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
         await fetch(fresh, blob)
+
+
+async def test_what_is_connected_when_nobody_waits_any_more_is_closed(quiet, monkeypatch):
+    """A command ends while connections are made for it: no socket is left to the garbage."""
+    reached, gate = threading.Semaphore(0), threading.Event()
+    made = []
+
+    def slow(connection, connect=AWSHTTPConnection.connect):
+        connect(connection)
+        made.append(connection)
+        reached.release()
+        gate.wait(5)
+
+    monkeypatch.setattr(AWSHTTPConnection, "connect", slow)
+    store = S3ObjectStore(settings_for(quiet.server.url))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.prepare, quiet.put("p/file", CONTENT).version, 3)
+        for _ in range(3):
+            await trio.to_thread.run_sync(reached.acquire)
+        nursery.cancel_scope.cancel()
+    store.close()
+    assert not any(connection.is_closed for connection in made)
+    gate.set()
+    await trio.to_thread.run_sync(
+        eventually, lambda: len(made) == 3 and all(connection.is_closed for connection in made)
+    )
+
+
+def test_a_spare_that_is_given_back_too_early_follows_when_it_is_connected(quiet, monkeypatch):
+    reached, gate = threading.Event(), threading.Event()
+
+    def slow(connection, connect=HTTPConnection.connect):
+        connect(connection)
+        reached.set()
+        gate.wait(5)
+
+    monkeypatch.setattr(HTTPConnection, "connect", slow)
+    pool = HTTPConnectionPool("127.0.0.1", quiet.server.port, maxsize=1)
+    spare = Spare()
+    (connect,) = spare.take(pool, 1)
+    thread = threading.Thread(target=connect)
+    thread.start()
+    assert reached.wait(5)
+    spare.give_back()
+    assert pool.pool.qsize() == 0, "nobody uses what is being connected"
+    gate.set()
+    thread.join()
+    assert pool.pool.qsize() == 1
+    used = pool._get_conn()
+    assert not used.is_closed
+    used.close()
+    pool.close()
+
+
+@pytest.mark.parametrize("when", ["before it is taken", "before it is connected"])
+def test_a_spare_that_is_given_back_early_holds_nothing(when):
+    pool = HTTPConnectionPool("s3.invalid", maxsize=3)
+    spare = Spare()
+    if when == "before it is taken":
+        spare.give_back()
+        assert spare.take(pool, 3) == []
+    else:
+        unconnected = spare.take(pool, 3)
+        assert pool.pool.qsize() == 0
+        spare.give_back()
+        for connect in unconnected:
+            connect()  # Or it would look for s3.invalid.
+    assert pool.pool.qsize() == 3
+    pool.close()

@@ -32,7 +32,7 @@ from .protocol import Listed, Page, Requests, Sink
 from .resumable import Resumable
 from .s3_client import AGENT, client
 from .s3_errors import error_of
-from .s3_line import Line
+from .s3_line import Line, Spare
 from .s3_ranges import usual_patience
 from .waits import current
 
@@ -200,15 +200,19 @@ class S3ObjectStore:
         # No more than half of all: what is asked meanwhile has connections of its own.
         count = min(requests, self._settings.connections // 2)
         now = trio.current_time()
-        if count and now - self._prepared_at > PREPARED_FOR:
-            self._prepared_at = now
-            spare = await self._tried(lambda: self._line.spare(self._url(version), count))
-            if spare is not None:
-                async with trio.open_nursery() as nursery:
-                    for connect in spare.unconnected:
-                        nursery.start_soon(self._tried, connect)
-                # Cancelled it gives none back: a thread may still connect one.
-                spare.give_back()
+        if not count or now - self._prepared_at <= PREPARED_FOR:
+            return
+        self._prepared_at = now
+        spare = Spare()
+        try:
+            unconnected = await self._tried(
+                lambda: self._line.spare(self._url(version), count, spare)
+            )
+            async with trio.open_nursery() as nursery:
+                for connect in unconnected or ():
+                    nursery.start_soon(self._tried, connect)
+        finally:
+            spare.give_back()
 
     async def _tried(self, work: Callable[[], T]) -> T | None:
         """Who asks in earnest will say what is wrong."""

@@ -5,6 +5,7 @@ For whoever asks from a thread, in the daemon or in the process that carries for
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -21,30 +22,55 @@ from .waits import waiting_for
 
 
 class Spare:
-    """Connections held back from a pool of urllib3's, so that each is another one."""
+    """Connections held back from a pool of urllib3's, so that each is another one.
 
-    def __init__(self, pool: Any, count: int) -> None:
-        self._pool = pool
-        self._held: list[Any] = [pool._get_conn() for _ in range(count)]
+    For several threads: whoever waits for them may be cancelled at any moment, and each connection
+    goes back when nobody connects it any more.
+    """
 
-    @property
-    def unconnected(self) -> list[Callable[[], None]]:
-        """What connects those that are not, each for a thread of its own; it raises as urllib3."""
-        return [partial(_connect, one) for one in self._held if one.is_closed]
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pool: Any = None
+        self._held: list[Any] = []
+        self._is_over = False
+
+    def take(self, pool: Any, count: int) -> list[Callable[[], None]]:
+        """Hold *count* connections of *pool*, some perhaps new; return what connects those that are
+        not connected, each for a thread of its own.  It raises as urllib3 does.
+        """
+        with self._lock:
+            if self._is_over:
+                return []
+            self._pool, self._held = pool, [pool._get_conn() for _ in range(count)]
+            idle = [one for one in self._held if one.is_closed]
+            return [partial(self._connect, one) for one in idle]
+
+    def _connect(self, connection: Any) -> None:
+        with self._lock:
+            if self._is_over:
+                return
+            self._held.remove(connection)
+        try:
+            connection.connect()
+        except BaseException:
+            connection.close()  # With TCP but no TLS it would pass for a connected one.
+            raise
+        finally:
+            with self._lock:
+                self._held.append(connection)
+                if self._is_over:
+                    self._give_back()
 
     def give_back(self) -> None:
-        """Let others use them, but not while one of them is being connected.  Those that could not
-        be are closed, and connected by who uses them."""
+        """Let others use them; those that are being connected, when they are.  What could not be
+        connected is closed, and connected by who uses it."""
+        with self._lock:
+            self._is_over = True
+            self._give_back()
+
+    def _give_back(self) -> None:
         while self._held:
-            self._pool._put_conn(self._held.pop())
-
-
-def _connect(connection: Any) -> None:
-    try:
-        connection.connect()
-    except BaseException:
-        connection.close()  # With TCP but no TLS it would pass for a connected one.
-        raise
+            self._pool._put_conn(self._held.pop())  # Closed, if the pool is.
 
 
 class Line:
@@ -62,7 +88,8 @@ class Line:
             verify=way.verify,
             proxies=dict(way.proxies),
             timeout=way.patience[:2],
-            max_pool_connections=way.connections,
+            # Those that are spare are out besides, and come back besides.
+            max_pool_connections=2 * way.connections,
         )
 
     def __repr__(self) -> str:
@@ -72,17 +99,17 @@ class Line:
         """Close idle connections."""
         self._http.close()
 
-    def spare(self, url: str, count: int) -> Spare | None:
-        """*count* connections to the server of *url*, taken from those that nobody uses or made.
+    def spare(self, url: str, count: int, spare: Spare) -> list[Callable[[], None]]:
+        """Have *spare* hold *count* connections to the server of *url*; see ``Spare.take``.
 
-        None if the way leads through a proxy, where a connection belongs to one request.
+        None of them where the way leads through a proxy: there each belongs to one request.
         """
         http: Any = self._http
         if http._proxy_config.proxy_url_for(url):
-            return None
+            return []
         pool = http._manager.connection_from_url(url)
         http._setup_ssl_cert(pool, url, http._verify)
-        return Spare(pool, count)
+        return spare.take(pool, count)
 
     def get(self, order: Order, sink: Sink, note: Callable[[int], None]) -> None:
         """Pour what *order* names into *sink*; say to *note* how many bytes came, also on failure.
