@@ -25,8 +25,14 @@ def peak_memory(pid: int) -> int:
     peak = _peak(pid)
     for child in children(pid):
         with contextlib.suppress(OSError):
-            peak += _peak(child)
+            # Before it runs a program of its own, its memory is its parent's, and counted.
+            if _program(child) not in (b"", _program(pid)):
+                peak += _peak(child)
     return peak
+
+
+def _program(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _peak(pid: int) -> int:
