@@ -203,3 +203,43 @@ async def test_readers_in_an_outage_are_told_one_after_the_other_and_all_soon(
 def test_who_cannot_be_reached_says_so_to_programs():
     for kind in (EndpointDown, NetworkUnreachable, Offline):
         assert kind.errno == errno.ENETUNREACH
+
+
+class Patient(Collected):
+    """A sink that another process may fill, and one that would not be waited for."""
+
+    def is_patient(self):
+        return True
+
+    def place(self, extent):
+        raise NotImplementedError
+
+    elsewhere = kept = refused = place
+
+
+async def test_who_finds_out_whether_the_network_is_back_asks_by_himself(
+    cable, blob, autojump_clock
+):
+    """The process for transfers may stand still, and all would wait till it is given up."""
+    patient = []
+
+    async def fetched(blob, extent, sink, fetch=cable.fetch):
+        patient.append(sink.is_patient())
+        await fetch(blob, extent, sink)
+
+    cable.fetch = fetched
+    retrying = Retrying(cable, 2)
+    await retrying.fetch(blob, Extent(0, SIZE), Patient(SIZE))
+    assert patient == [True]
+    cable.error = EndpointDown("nobody there")
+    with pytest.raises(EndpointDown):
+        await retrying.fetch(blob, Extent(0, SIZE), Patient(SIZE))
+    assert patient[1]
+    assert patient[2:]
+    assert not any(patient[2:])
+    cable.error = None
+    await trio.sleep(LONGEST_PAUSE)
+    patient.clear()
+    for _ in range(2):
+        await retrying.fetch(blob, Extent(0, SIZE), Patient(SIZE))
+    assert patient == [False, True]

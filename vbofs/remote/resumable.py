@@ -15,6 +15,8 @@ class Resumable:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self.poured = 0
+        #: Others wait for what becomes of this attempt, whoever waits for its bytes.
+        self.is_urgent = False
         self.get_buffer = sink.get_buffer
 
     @property
@@ -32,7 +34,7 @@ class Resumable:
 
     def is_patient(self) -> bool:
         landing = self._landing
-        return landing is not None and landing.is_patient()
+        return landing is not None and not self.is_urgent and landing.is_patient()
 
     def place(self, extent: Extent) -> Place | None:
         landing = self._landing

@@ -60,6 +60,9 @@ class Retrying:
 
         async def rest() -> None:
             missing = resumable.rest_of(extent)
+            # What finds out whether the network is back is done by ourselves: another process may
+            # hang, and nobody would hear of it before it is given up.
+            resumable.is_urgent = self.network.away_since is not None
             if missing.size:
                 await self._store.fetch(blob, missing, resumable)
 
