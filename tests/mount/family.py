@@ -22,13 +22,18 @@ def peak_memory(pid: int) -> int:
 
     OSError: the daemon is gone.
     """
-    peak = _peak(pid)
+    return sum(peaks(pid))
+
+
+def peaks(pid: int) -> list[int]:
+    """The same of each: first the daemon, then those that it has started."""
+    found = [_peak(pid)]
     for child in children(pid):
         with contextlib.suppress(OSError):
             # Before it runs a program of its own, its memory is its parent's, and counted.
             if _program(child) not in (b"", _program(pid)):
-                peak += _peak(child)
-    return peak
+                found.append(_peak(child))
+    return found
 
 
 def _program(pid: int) -> bytes:

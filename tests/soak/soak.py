@@ -209,6 +209,10 @@ class Soak:
 
     # --- what to say
 
+    def _peaks(self) -> str:
+        each = " + ".join(f"{peak >> 10}" for peak in self.watch.peaks)
+        return f"{self.watch.peak_memory >> 10} MiB: {each}"
+
     def summary(self) -> str:
         """The table."""
         ledger, watch = self.ledger, self.watch
@@ -224,7 +228,7 @@ class Soak:
             ("requests", f"{self.requests}, {size(self.sent)} sent, {watch.retried} tried again"),
             ("restarts", f"{restarts}"),
             ("cache", f"{size(watch.evicted)} evicted, {watch.damaged} blocks found damaged"),
-            ("peak memory", f"{watch.peak_memory >> 10} MiB (at most {MOST_MEMORY >> 10})"),
+            ("peak memory", f"{self._peaks()} (at most {MOST_MEMORY >> 10})"),
             ("peak files", f"{watch.peak_descriptors} (at most {MOST_DESCRIPTORS})"),
             ("latency", f"p50 {p50 * 1000:.1f} ms, p99 {p99:.2f} s, p100 {p100:.2f} s"),
             ("", f"(at most {ledger.deadline:.0f} s)"),
