@@ -415,7 +415,7 @@ def test_attributes_of_every_version_lead_to_their_strings(version):
     assert stop == len(content)
 
 
-def group_beside_arrays(*trees, length=10 * BLOCK_SIZE, size=LARGE):
+def group_beside_arrays(*trees, length=10 * BLOCK_SIZE):
     """Two arrays of *length* bytes, and after them groups whose *trees* are elsewhere."""
     headers = {16384 + 1024 * n: header(table(at, NOWHERE)) for n, at in enumerate(trees)}
     arrays = {4096 + 1024 * n: header(contiguous(AT[2], length)) for n in range(2)}
@@ -423,7 +423,7 @@ def group_beside_arrays(*trees, length=10 * BLOCK_SIZE, size=LARGE):
     pieces = {0: superblock(512), 512: header(table(600, NOWHERE)), 600: tree(*names)}
     for at, part in names.items():
         pieces[at] = symbols(*part)
-    return File({**pieces, **headers, **arrays}, size)
+    return File({**pieces, **headers, **arrays}, LARGE)
 
 
 def _eights(addresses):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 from ..model import Extent
 from .carrying import Landing, Place
@@ -19,7 +20,7 @@ class Resumable:
         self.is_urgent = False
         self.get_buffer = sink.get_buffer
 
-    @property
+    @cached_property
     def _landing(self) -> Landing | None:
         """Found out when it matters, for large requests: that takes a while."""
         return self._sink if isinstance(self._sink, Landing) else None
@@ -33,22 +34,20 @@ class Resumable:
         return Extent(extent.start + self.poured, extent.stop)
 
     def is_patient(self) -> bool:
-        landing = self._landing
-        return landing is not None and not self.is_urgent and landing.is_patient()
+        return self._landing is not None and not self.is_urgent and self._landing.is_patient()
 
     def place(self, extent: Extent) -> Place | None:
-        landing = self._landing
-        return landing.place(extent) if landing else None
+        return self._landing.place(extent) if self._landing else None
 
     def elsewhere(self, ask: Callable[[int], None] | None) -> None:
-        if landing := self._landing:
-            landing.elsewhere(ask)
+        if self._landing:
+            self._landing.elsewhere(ask)
 
     def kept(self, nbytes: int) -> None:
-        if landing := self._landing:
-            landing.kept(nbytes)
+        if self._landing:
+            self._landing.kept(nbytes)
         self.poured += nbytes
 
     def refused(self, error: OSError) -> None:
-        if landing := self._landing:
-            landing.refused(error)
+        if self._landing:
+            self._landing.refused(error)

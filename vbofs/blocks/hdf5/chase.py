@@ -207,16 +207,18 @@ class Chase:
         beyond = self._lengths.beyond(tree)
         if beyond is None or beyond.stop > self._size:
             return
-        ahead = span(covering(beyond), self._size)
-        if ahead.size <= self._foresight and self._is_new(ahead):
-            self._foresight -= ahead.size
-            arrival.asks.append(ahead)
+        self._foresight -= self._within(self._foresight, covering(beyond), arrival)
 
     def _guess(self, blocks: range, arrival: Arrival) -> None:
+        self._spare -= self._within(self._spare, blocks, arrival)
+
+    def _within(self, allowance: int, blocks: range, arrival: Arrival) -> int:
+        """Have *blocks* fetched if they are new and no more than *allowance*; the bytes of them."""
         extent = span(blocks, self._size)
-        if extent.size <= self._spare and self._is_new(extent):
-            self._spare -= extent.size
-            arrival.asks.append(extent)
+        if extent.size > allowance or not self._is_new(extent):
+            return 0
+        arrival.asks.append(extent)
+        return extent.size
 
     def _begin(self, arrival: Arrival) -> None:
         """Find the superblock in the file's first block; until that is here, nothing is known."""
