@@ -168,10 +168,10 @@ class Machine:
         """Processes of this user that live; a zombie does not."""
         mine = f"HOME={self.home}".encode()
         found = []
-        for path in Path("/proc").glob("[0-9]*/environ"):
+        for pid in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
-                if mine in path.read_bytes().split(b"\0"):
-                    found.append(int(path.parent.name))
+                if mine in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                    found.append(int(pid))
         return found
 
     def mounts(self) -> list[Path]:
