@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import os
 import socket
 import struct
+import weakref
 
 import logging_journald
 import pytest
@@ -237,6 +239,28 @@ def test_an_endless_row_of_different_events_takes_bounded_memory(repeats, timers
     timers.now += logs.WINDOW
     passed(repeats, record("new"), record("new"))
     assert len(repeats._events) == 1
+
+
+def test_what_is_counted_keeps_nothing_of_an_error_alive(repeats):
+    class Held:
+        pass
+
+    def fail() -> Exception:
+        held = Held()
+        alive.append(weakref.ref(held))
+        try:
+            raise OSError("gone")
+        except OSError as error:
+            return error
+
+    alive: list[weakref.ref[Held]] = []
+    passed(repeats, *[record("read: %s", fail()) for _ in range(3)])
+    gc.collect()
+    assert [one() for one in alive] == [None] * 3
+
+
+def test_what_cannot_be_said_is_no_error_of_who_logs_it(repeats):
+    assert repeats.filter(record("%d of %d", 1))
 
 
 def test_what_is_still_counted_is_said_at_the_end(written):

@@ -161,7 +161,7 @@ class JournalHandler(logging.Handler):
 @dataclass
 class _Event:
     began: float
-    record: logging.LogRecord
+    record: logging.LogRecord  # Without arguments.
     repeated: int = 0
 
 
@@ -194,9 +194,9 @@ class Repeats(logging.Filter):
         with self._lock:
             event = self._events.get(key)
             if event is None or (self._is_past(event) and not event.repeated):
-                self._remember(key, _Event(self._clock(), record))
+                self._remember(key, _Event(self._clock(), _said(record)))
                 return True
-            event.record, event.repeated = record, event.repeated + 1
+            event.record, event.repeated = _said(record), event.repeated + 1
             self._await_end()
             return False
 
@@ -249,14 +249,25 @@ def _key(record: logging.LogRecord) -> object:
     return record.name, record.levelno, _RANGE.sub("bytes", str(record.msg)), *kept
 
 
+def _said(record: logging.LogRecord) -> logging.LogRecord:
+    """*record* in words alone: an exception among its arguments would keep alive whatever the
+    frames hold that it came through, a request's buffers among it."""
+    try:
+        said = record.getMessage()
+    except Exception:  # Whoever writes it out says so, too; the caller is not to hear of it.
+        said = str(record.msg)
+    return _record(record, said)
+
+
 def _summary(event: _Event, seconds: float) -> logging.LogRecord:
-    record = event.record
-    said = f"{event.repeated} more like it in {seconds:.0f} s: {record.getMessage()}"
-    summary = logging.LogRecord(
-        record.name, record.levelno, record.pathname, record.lineno, said, None, None
-    )
+    said = event.record.getMessage()
+    summary = _record(event.record, f"{event.repeated} more like it in {seconds:.0f} s: {said}")
     summary.repeated = event.repeated
     return summary
+
+
+def _record(like: logging.LogRecord, said: str) -> logging.LogRecord:
+    return logging.LogRecord(like.name, like.levelno, like.pathname, like.lineno, said, None, None)
 
 
 def last_lines(path: Path, size: int) -> str:
