@@ -91,7 +91,7 @@ async def test_whoever_goes_away_while_he_waits_takes_nothing_along(autojump_clo
 @pytest.fixture
 async def frugal(nursery, store, remote):
     """A fetcher with memory for one read of four blocks, and for eight blocks ahead."""
-    shares = Shares(8 * BLOCK_SIZE, 4 * BLOCK_SIZE, 8, 10)
+    shares = Shares(8 * BLOCK_SIZE, 4 * BLOCK_SIZE, 8, 10, 0)
     return Fetcher(nursery, store, remote, 4, shares)
 
 

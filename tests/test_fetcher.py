@@ -91,6 +91,23 @@ async def test_a_failure_reaches_all_waiters_and_the_next_asks_again(
     await assert_empty(fetcher)
 
 
+async def test_a_failure_holds_none_of_the_frames_it_came_through(
+    fetcher, remote, put, expects_log
+):
+    blob, _ = put(BLOCK_SIZE)
+    try:
+        raise OSError("reset")
+    except OSError as reset:
+        error = RemoteError("broken line")
+        error.__cause__ = reset
+        reset.__context__ = error  # As after a second raise.
+    remote.failures.append((0, error))
+    with pytest.raises(BlockUnavailable):
+        await fetcher.have(blob, range(0, 1))
+    assert error.__traceback__ is None
+    assert error.__cause__.__traceback__ is None
+
+
 async def test_blocks_that_landed_before_a_failure_are_kept(
     fetcher, remote, store, put, expects_log
 ):

@@ -36,6 +36,7 @@ class Shares(NamedTuple):
     chases: int
     ahead: int
     files: int
+    free: int
 
     @classmethod
     def of(cls, memory: int) -> Shares:
@@ -45,7 +46,7 @@ class Shares(NamedTuple):
         if allows_transfers(memory):
             ours -= TRANSFERS
         eighth = ours // 8
-        return cls(ours // 2, eighth, eighth // PER_FLIGHT, eighth // PER_FILE)
+        return cls(ours // 2, eighth, eighth // PER_FLIGHT, eighth // PER_FILE, eighth)
 
 
 def allows_transfers(memory: int) -> bool:

@@ -195,6 +195,15 @@ class Fetcher:
         """Somebody reads, if only what is here: what can wait for him does."""
         self._scheduler.note_read()
 
+    @property
+    def is_busy(self) -> bool:
+        """Somebody reads, or something is fetched."""
+        return self._scheduler.is_busy
+
+    async def stirred(self) -> None:
+        """Wait until it is busy, or has been since he who waited last was told."""
+        await self._scheduler.stirred()
+
     def note_hit(self, blocks: int) -> None:
         """So many blocks were read from disk, and nobody had to be asked."""
         self._hits += blocks

@@ -77,6 +77,7 @@ class Scheduler:
         self.joined = self.failed = 0
         self.last_error: str | None = None
         self._read_at = -REST
+        self._stirred = trio.Event()
 
     def __repr__(self) -> str:
         return f"<Scheduler {self.flying} flying, {self.queued} queued>"
@@ -114,6 +115,14 @@ class Scheduler:
     def note_read(self) -> None:
         """Somebody reads, if only what is here: what can wait for him does."""
         self._read_at = trio.current_time()
+        self._stirred.set()
+
+    async def stirred(self) -> None:
+        """Wait until there is something to do, or has been since he who waited last was told."""
+        event = self._stirred
+        await event.wait()
+        if self._stirred is event:
+            self._stirred = trio.Event()
 
     def is_under_way(self, blob: Blob, block: int) -> bool:
         return (blob.ident, block) in self._flights
@@ -193,6 +202,7 @@ class Scheduler:
     async def _fly(self, request: Request) -> None:
         error: Exception = BlockUnavailable("the mount is going away")
         request.waits.queue = trio.current_time() - request.queued_at
+        self._stirred.set()
         begin(request.waits)
         sink = self._sink(request)
         try:
@@ -205,7 +215,7 @@ class Scheduler:
                     await flight.landed.wait()
             error = BlockUnavailable("the answer ended early")
         except VbofsError as failure:
-            error = failure
+            error = _bare(failure)
             sink.end()
             self.failed += 1
             self.last_error = str(failure)
@@ -256,3 +266,15 @@ class Scheduler:
         if self._flights.get(key) is flight:  # Not the one that took its place.
             del self._flights[key]
         flight.landed.set()
+
+
+def _bare(error: VbofsError) -> VbofsError:
+    """*error*, and those that it came from, without the frames they came through: these hold the
+    request's buffers, and *error* with them, until the garbage collector happens to come by."""
+    bared: set[BaseException] = set()  # An error that was raised again may come from itself.
+    chain: BaseException | None = error
+    while chain is not None and chain not in bared:
+        chain.__traceback__ = None
+        bared.add(chain)
+        chain = chain.__cause__ or chain.__context__
+    return error

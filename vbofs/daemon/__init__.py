@@ -25,12 +25,12 @@ from ..filesystem import Filesystem
 from ..metadata import Metadata
 from ..model import Blob
 from ..ownfiles import OwnFiles
-from . import exporter
+from . import exporter, heaps
 from .ahead import Ahead
 from .kernel import serve_kernel
 from .recording import Recording
 from .sources import listings, sources
-from .surroundings import most_files, share_heaps, warn_of_distant
+from .surroundings import most_files, warn_of_distant
 from .tower import Tower
 
 
@@ -57,7 +57,7 @@ async def _serve(settings: Settings, ready: Callable[[str], None], channel: int 
     if channel is None:
         mounts.prepare(settings.mountpoint, allow_other=settings.allow_other)
     warn_of_distant(settings.cache_dir)
-    share_heaps()
+    heaps.share()
     shares = Shares.of(settings.memory)
     store = open_store(
         settings.cache_dir,
@@ -71,6 +71,7 @@ async def _serve(settings: Settings, ready: Callable[[str], None], channel: int 
             async with trio.open_nursery() as nursery:
                 remote.attend(nursery)
                 fetcher = Fetcher(nursery, store, remote.blocks, settings.connections, shares)
+                nursery.start_soon(heaps.tend, fetcher, shares.free)
                 filesystem = Filesystem(
                     dataset,
                     store,

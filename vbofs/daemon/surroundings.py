@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import logging
 import resource
 from pathlib import Path
@@ -17,8 +15,6 @@ DISTANT = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "9p", "afs"}
     | {"fuse.sshfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs"}
 )
-#: From <malloc.h>.
-_M_ARENA_MAX = -8
 #: Descriptors for other things than blobs: sockets, the session, the log.
 SPARE_DESCRIPTORS = 128
 
@@ -34,13 +30,6 @@ def warn_of_distant(folder: Path) -> None:
             folder,
             nearest.fstype,
         )
-
-
-def share_heaps() -> None:
-    """Have the worker threads share two heaps: glibc gives each of 64 threads one of its own, and
-    what is freed in one is of no use to the others.  Other C libraries do without."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def most_files() -> int:
