@@ -35,7 +35,7 @@ LITTLE = 16 << 20
 SPARE = 2 << 20
 #: Bytes of one file fetched because ``Lengths`` has it that there are names: in pynwb's files every
 #: other guess is right.
-FORESIGHT = 1 << 20
+FORESIGHT = 768 << 10
 #: Bytes.  Once some pages are read in a row, the kernel asks for so many beyond, and has the reader
 #: wait for all of them, also where the next block begins, in which there may be nothing for him.
 OVERRUN = 12 << 10
