@@ -52,7 +52,7 @@ def free_bytes() -> int:
         with contextlib.suppress(AttributeError):
             ask: Callable[[], ctypes.Structure] = getattr(libc, name)
             ask.restype = answer  # type: ignore[attr-defined]
-            return int(ask().fordblks) & 0xFFFF_FFFF_FFFF
+            return int(ask().fordblks)
     return 0
 
 
