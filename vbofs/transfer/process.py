@@ -25,8 +25,9 @@ from .messages import LARGEST, Ask, Cancel, Ended, Fetch, Kept, Ping, Report, Re
 log = logging.getLogger(__name__)
 
 #: Seconds without a word after which the process is asked whether it lives, and after which it is
-#: taken to hang.
-PATIENCE = 5.0
+#: taken to hang.  Both together are a small part of ``--timeout``: who waits meanwhile is to have
+#: time left for what the network may do to him.
+PATIENCE = 2.0
 #: Seconds without work after which it is ended, and its memory given back.
 IDLE = 300.0
 #: Seconds in which a process that is killed should be gone.
