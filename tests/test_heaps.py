@@ -15,7 +15,7 @@ from vbofs.daemon import heaps
 
 #: Half of all blocks is freed, between others that are not.
 FREES = """
-import json, re
+import json
 from vbofs.daemon import heaps
 
 def resident():
