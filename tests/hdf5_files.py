@@ -256,3 +256,14 @@ def references(path):
             names = [f"name {number} {position}" for position in range(300)]
             file.create_dataset(f"names_{number}", data=names)
     return path
+
+
+def values_apart(path):
+    """20 groups whose headers lie together, each with a small array far from them; 5 MB."""
+    with h5py.File(path, "w", meta_block_size=256 << 10) as file:
+        for number in range(20):
+            group = file.create_group(f"session_{number}")
+            group.attrs["note"] = np.zeros(600)
+            group["small"] = np.arange(300)
+            group["large"] = np.zeros(32 << 10)
+    return path

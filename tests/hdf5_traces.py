@@ -129,6 +129,12 @@ class Network:
         if self._chase:
             self._ask(self._chase.saw(within))
 
+    def rest(self):
+        """The reader thinks until nothing is on its way any more."""
+        self._ask(self._chase.rested())
+        while self._asked:
+            self._wave([])
+
     def _wave(self, demand):
         arrived = list(dict.fromkeys([*demand, *self._asked]))
         self._asked = []

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from vbofs.blocks.extents import BLOCK_SIZE, BLOCKS_PER_PART
+from vbofs.blocks.fetcher import Fetcher
+from vbofs.blocks.flights import Priority
 from vbofs.errors import BlockUnavailable, ObjectMissing, RemoteError
 from vbofs.model import Extent
 
@@ -229,6 +233,24 @@ async def test_no_more_requests_are_under_way_than_there_are_connections(fetcher
         remote.let_go()
     assert remote.peak == 4
     await assert_empty(fetcher)
+
+
+async def test_chases_take_more_of_the_connections_than_read_ahead_and_leave_some_for_demand(
+    nursery, store, remote, put
+):
+    fetcher = Fetcher(nursery, store, remote, 16)
+    wanted, *guesses, missed = (put(BLOCK_SIZE, f"b{n}")[0] for n in range(22))
+    remote.hold()
+    async with trio.open_nursery() as readers:
+        for blob in guesses:
+            readers.start_soon(partial(fetcher.have, blob, range(1), priority=Priority.CHASE))
+        await wait_all_tasks_blocked()
+        assert remote.under_way == 14
+        fetcher.want(wanted, range(1))
+        readers.start_soon(fetcher.have, missed, range(1))
+        await wait_all_tasks_blocked()
+        assert remote.under_way == 15
+        remote.let_go()
 
 
 async def test_no_request_is_larger_than_a_part(fetcher, remote, put):

@@ -249,15 +249,26 @@ def test_the_first_of_many_arrays_of_strings_that_is_looked_into_brings_the_othe
     assert {11, 19, 23, 27} <= set(blocks(file.chase.missed(Extent(AT[15] - 4096, AT[16]))))
 
 
-def test_a_second_column_that_is_read_brings_the_others_and_the_first_does_not():
-    columns = {1024 + 1024 * n: AT[10 + 2 * n] for n in range(5)}
-    headers = {at: header(contiguous(start, 40_000)) for at, start in columns.items()}
+def columns(size):
+    """A file of *size* bytes with five arrays, each of less than a block."""
+    headers = {1024 * n: header(contiguous(AT[8 + 2 * n], 40_000)) for n in range(1, 6)}
     pieces = {0: superblock(7168), 7168: header(table(8192, 9000)), 8192: tree(8800)}
-    file = File({**pieces, 8800: symbols(*headers), **headers})
+    file = File({**pieces, 8800: symbols(*headers), **headers}, size)
     assert file.feed(0) == []
+    return file
+
+
+def test_a_second_column_that_is_read_brings_the_others_and_the_first_does_not():
+    file = columns(LARGE)
     assert file.chase.missed(Extent(AT[10], AT[11])) == []
     assert file.chase.missed(Extent(AT[12] + 30_000, AT[13])) == [], "a guess of the kernel's"
     assert blocks(file.chase.missed(Extent(AT[14], AT[15]))) == [10, 12, 16, 18]
+
+
+def test_for_who_has_looked_at_everything_the_first_column_brings_the_others():
+    file = columns(SIZE)
+    assert file.chase.missed(Extent(AT[12], AT[12] + 20_000)) == [], "a guess of the kernel's"
+    assert blocks(file.chase.missed(Extent(AT[12], AT[13]))) == [10, 14, 16, 18]
 
 
 @pytest.mark.parametrize("dimensions", [0, 1, 200, 255])
@@ -292,7 +303,7 @@ VALUES = [12, 16, 20, 24, 28, 32, 36, 40, 44, 48]
 
 
 @pytest.mark.parametrize(("shared", "many"), [(False, 3), (True, 7)])
-def test_values_are_fetched_once_a_reader_has_looked_at_many_siblings(shared, many):
+def test_a_reader_who_has_looked_at_many_siblings_has_values_fetched_when_he_rests(shared, many):
     """Some prove more than others: a page with trees in it is read on the way to an array, too."""
     file = group_of_ten(shared=shared)
     assert file.feed(0) == []
@@ -303,8 +314,13 @@ def test_values_are_fetched_once_a_reader_has_looked_at_many_siblings(shared, ma
         assert file.chase.saw(GLANCES[page * 4096]) == []
     assert file.chase.saw(Extent(10 * 4096, 40 * 4096)) == [], "an array is read through"
     assert file.chase.saw(GLANCES[11 * 4096]) == [], "the second node is as a group of its own"
-    assert sorted(blocks(file.chase.saw(GLANCES[(last + 1) * 4096]))) == VALUES
+    assert not file.chase.may_want_values
+    assert file.chase.saw(GLANCES[(last + 1) * 4096]) == [], "he may only look"
+    assert file.chase.may_want_values
+    assert not file.chase.finished
+    assert sorted(blocks(file.chase.rested())) == VALUES
     assert file.chase.finished
+    assert not file.chase.may_want_values
 
 
 def test_the_first_value_that_is_missed_brings_the_others():
@@ -320,14 +336,16 @@ def test_values_of_a_small_file_are_fetched_with_its_metadata():
 
 
 def listed(values, ends=()):
-    """What is asked for of a file by who lists it: *values* of 8 objects, and headers elsewhere."""
+    """What is asked for of a file by who lists it, and rests: *values* of 8 objects, and headers
+    elsewhere."""
     headers = {4096 * n: header(contiguous(AT[values[n % len(values)]], 100)) for n in range(3, 11)}
     nodes = {2048: tree(3072, 3584), 3072: symbols(*headers), 3584: symbols(*ends)}
     file = File(
         {**nodes, 0: superblock(1024), 1024: header(table(2048, NOWHERE)), **headers}, LARGE
     )
     first = blocks(file.feed(0))
-    return first, [block for at in headers for block in blocks(file.chase.saw(GLANCES[at]))]
+    later = [block for at in headers for block in blocks(file.chase.saw(GLANCES[at]))]
+    return first, later + blocks(file.chase.rested())
 
 
 def test_for_who_lists_holes_are_filled():

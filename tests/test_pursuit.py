@@ -11,10 +11,11 @@ from dataclasses import replace
 import pytest
 import trio
 
-from tests.hdf5_traces import list_attributes, reads_of
+from tests.hdf5_files import values_apart
+from tests.hdf5_traces import list_all, list_attributes, list_values, reads_of
 from vbofs.blocks.extents import BLOCK_SIZE, block_count, covering
 from vbofs.blocks.fetcher import Fetcher
-from vbofs.blocks.hdf5 import Chase
+from vbofs.blocks.hdf5 import Chase, chase
 from vbofs.blocks.pursuit import Pursuit
 from vbofs.blocks.readahead import BESIDE, COMPANION
 from vbofs.blocks.reader import BlobReader
@@ -30,6 +31,14 @@ def recording(sample):
     """A small recording, and the reads of a program that lists it all."""
     path = sample.release("1.1.0").paths[EXPERIMENT]
     return path.read_bytes(), reads_of(path, list_attributes)
+
+
+@pytest.fixture
+def apart(monkeypatch, tmp_path):
+    """A file searched as a large one, the reads of who lists it, and of who then reads it."""
+    monkeypatch.setattr(chase, "LITTLE", 0)
+    path = values_apart(tmp_path / "apart.h5")
+    return path.read_bytes(), reads_of(path, list_all), reads_of(path, list_values)
 
 
 @pytest.fixture
@@ -71,6 +80,7 @@ async def replay(reader, reads, content):
     for read in reads:
         got = await reader.read(read.start, read.size)
         assert got == content[read.start : read.stop]
+        await trio.lowlevel.checkpoint()  # The kernel's requests are tasks of their own.
     return round(trio.current_time() - began)
 
 
@@ -203,3 +213,29 @@ async def test_a_look_at_the_first_bytes_costs_head_and_tail_and_no_more(
     await trio.sleep(60)
     reader.close()
     assert sum(extent.size for extent in remote.fetched) <= 6 * BLOCK_SIZE
+
+
+async def test_who_rests_after_a_listing_waits_for_nothing_when_he_reads_values(
+    autojump_clock, apart, chasing, slow, memory
+):
+    content, listing, values = apart
+    reader = chasing(memory.put("f", content))
+    assert await replay(reader, listing, content) > 1
+    asked = slow.statistics().chased
+    await reader.read(len(content) // 2, 4096)
+    assert slow.statistics().chased == asked, "who waits for something does not rest"
+    await trio.sleep(10)
+    assert slow.statistics().chased > asked
+    assert await replay(reader, values, content) == 0
+
+
+async def test_who_closes_the_file_after_a_listing_has_no_values_fetched(
+    autojump_clock, apart, chasing, slow, memory
+):
+    content, listing, _ = apart
+    reader = chasing(memory.put("f", content))
+    await replay(reader, listing, content)
+    reader.close()
+    asked = slow.statistics().chased
+    await trio.sleep(10)
+    assert slow.statistics().chased == asked

@@ -8,8 +8,10 @@ between two pieces of work the readers get their turn.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterable, MutableMapping
+import math
+from collections.abc import Iterable, Iterator, MutableMapping
 
 import trio
 
@@ -27,6 +29,9 @@ log = logging.getLogger(__name__)
 #: Requests that a chase makes at once.  Over TCP and TLS a new connection costs as much as two to
 #: three waits for an answer, so they are made while head and tail are waited for.
 WAVE = 16
+#: Seconds without a read after which one who has looked at everything is taken to think, not to be
+#: looking still: between the reads of a listing there are some milliseconds.
+REST = 0.05
 
 
 class Pursuit:
@@ -54,10 +59,12 @@ class Pursuit:
         self._remember = remember
         self._chase = Chase(blob.size)
         self._profile = Profile(store.folder.parent / "profiles", blob)
-        self._waits: set[trio.CancelScope] = set()
+        self._tasks: set[trio.CancelScope] = set()
         self._learned: set[int] = set()
         self._opening: list[Extent] | None = None  # What was asked for at a first peek.
         self._begun = self._closed = False
+        self._waiting = 0
+        self._rest: trio.CancelScope | None = None  # Ends when the reader rests.
 
     def __repr__(self) -> str:
         return f"<Pursuit {self._chase!r}>"
@@ -107,18 +114,31 @@ class Pursuit:
             return self._chase.arrays
         return self._known.get(self._blob.ident, [])
 
-    def missed(self, read: Extent) -> None:
-        """A reader is about to wait for *read*."""
+    @contextlib.contextmanager
+    def waited_for(self, read: Extent) -> Iterator[None]:
+        """A reader waits for *read* as long as this lasts."""
         if self._begun and not self._closed:
             self._ask(self._chase.missed(read))
+        self._waiting += 1
+        self._put_off_rest()
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            self._put_off_rest()
 
     def saw(self, read: Extent) -> None:
         """*read* has been answered: there may be metadata in its blocks."""
         blocks = covering(read)
         self._profile.note(blocks)
+        self._put_off_rest()
         if not self._begun or self._is_over:
             return
         self._ask(self._chase.saw(read))
+        if self._chase.may_want_values and self._rest is None:
+            self._rest = trio.CancelScope()
+            self._put_off_rest()
+            self._nursery.start_soon(self._await_rest, self._rest)
         if not self._chase.rests:
             fresh = [block for block in blocks if block not in self._learned]
             self._ask(span(range(b, b + 1), self._blob.size) for b in fresh)
@@ -128,8 +148,8 @@ class Pursuit:
         if self._begun and self._remember:
             self._profile.save()
         self._closed = True
-        for wait in self._waits:
-            wait.cancel()
+        for task in self._tasks:
+            task.cancel()
 
     @property
     def _is_over(self) -> bool:
@@ -146,14 +166,33 @@ class Pursuit:
 
     async def _follow(self, run: range, learn: bool) -> None:
         """Have *run*, and learn from it block by block."""
-        wait = trio.CancelScope()
-        self._waits.add(wait)
+        with self._boundary():
+            loose = await self._fetcher.have(self._blob, run, priority=Priority.CHASE)
+            for block in run if learn else ():
+                self._learn(block, loose.get(block))
+                await trio.lowlevel.checkpoint()
+
+    def _put_off_rest(self) -> None:
+        """Somebody has begun to read, or has been answered."""
+        if self._rest is not None:
+            self._rest.deadline = math.inf if self._waiting else trio.current_time() + REST
+
+    async def _await_rest(self, rest: trio.CancelScope) -> None:
+        """Wait until the reader rests, then have fetched what he may read next."""
+        with self._boundary():
+            with rest:
+                await trio.sleep_forever()
+            if not self._closed:
+                self._ask(self._chase.rested())
+
+    @contextlib.contextmanager
+    def _boundary(self) -> Iterator[None]:
+        """Around a task: it ends with the file, and no error of it ends the nursery."""
+        task = trio.CancelScope()
+        self._tasks.add(task)
         try:
-            with wait:
-                loose = await self._fetcher.have(self._blob, run, priority=Priority.CHASE)
-                for block in run if learn else ():
-                    self._learn(block, loose.get(block))
-                    await trio.lowlevel.checkpoint()
+            with task:
+                yield
         except VbofsError as error:
             # A reader who needs that block will hear of it.
             log.debug("%r: %s", self, error)
@@ -161,7 +200,7 @@ class Pursuit:
             log.exception("%r: a bug; reading goes on without it", self)
             self._closed = True
         finally:
-            self._waits.discard(wait)
+            self._tasks.discard(task)
 
     def _learn(self, block: int, content: bytes | None) -> None:
         if self._is_over:

@@ -29,6 +29,8 @@ BOLD = 128 << 10, 8 << 20, 4
 LARGEST_WINDOW = 32 << 20
 #: Bytes that the kernel's own read-ahead may run past the end of what is read.
 OVERRUN = 2 << 20
+#: Times its largest request that the kernel has read in a row when it makes no larger ones.
+STEADY = 4
 #: Arrays read from end to end that show a reader who wants the next one too, and the bytes of one
 #: that counts if he has gone there: what a few of the kernel's smallest read-aheads bring.
 THROUGH, LEAST_WHOLE = 3, 256 << 10
@@ -130,8 +132,7 @@ class ReadAhead:
         # Of who has gone there; others may only have run out of the array before.
         if following and _began(stream, array) and _is_companion(following, array):
             last = following
-        # Before the reader has what he wants, he waits for all that the kernel has asked for.
-        return min(max(array.stop + self._reach, last.stop + stream.largest), self._size)
+        return min(max(array.stop + self._reach, _asked_with(last.stop, stream)), self._size)
 
     def _top_up(self, stream: _Stream, array: Extent | None, following: Extent | None) -> Extent:
         opening, first, growth = BOLD if array else CAREFUL
@@ -153,6 +154,16 @@ class ReadAhead:
             return NOTHING
         stream.promised = stop
         return Extent(start, stop)
+
+
+def _asked_with(stop: int, stream: _Stream) -> int:
+    """Up to where the kernel asks for what is before *stop*: before the reader has that, he waits
+    for all of it."""
+    if stream.length < STEADY * stream.largest:
+        return stop + stream.largest
+    # As large as the one before; but a page that is there already makes one shorter.
+    requests = -(-(stop - stream.head) // stream.largest)
+    return min(stream.head + requests * stream.largest + BLOCK_SIZE, stop + stream.largest)
 
 
 def _began(stream: _Stream, array: Extent) -> bool:

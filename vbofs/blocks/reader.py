@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 from ..errors import BlockUnavailable
@@ -60,9 +61,8 @@ class BlobReader:
         answer = self._from_disk(extent)
         # Another daemon may have fetched again what this one has condemned.
         if answer is None or self._fetcher.verifier.is_condemned(self.blob):
-            if self._pursuit:
-                self._pursuit.missed(extent)
-            answer = await self._fetched(extent, blocks, ahead)
+            with self._pursuit.waited_for(extent) if self._pursuit else contextlib.nullcontext():
+                answer = await self._fetched(extent, blocks, ahead)
         else:
             self._fetcher.note_hit(len(blocks))
             if ahead:

@@ -62,8 +62,11 @@ class Scheduler:
         self._remote = remote
         self._connections = connections
         self._arrived = arrived
-        # A quarter is kept for demand, but there is read-ahead even on one connection.
+        # A quarter is kept for who waits and for chases, which are over in a round trip and mostly
+        # come before somebody waits; half of that for demand alone.  But there is read-ahead even
+        # on one connection.
         self._unhurried = max(1, connections - max(1, connections // 4))
+        self._chasing = max(1, connections - max(1, connections // 8))
         # Prefetching takes hours.  At rest it leaves room for who begins to read; as long as
         # somebody reads, the network is mostly his.
         self._at_rest, self._considerate = max(1, connections // 2), max(1, connections // 8)
@@ -181,7 +184,7 @@ class Scheduler:
         unhurried = sum(r.priority is not Priority.DEMAND for r in self._flying)
         if priority is Priority.PREFETCH:
             return unhurried >= (self._considerate if self._is_read else self._at_rest)
-        return unhurried >= self._unhurried
+        return unhurried >= (self._chasing if priority is Priority.CHASE else self._unhurried)
 
     def abandon(self, blob: Blob) -> None:
         """Nobody reads *blob* any more: drop what was to be fetched ahead, also what has begun if

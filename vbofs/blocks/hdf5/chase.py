@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from ...model import Extent
 from ..extents import BLOCK_SIZE, clipped, covering, span
 from .groups import superblock_in
+from .later import LISTED, MISSED, VALUES, Deferred, Missable
 from .lengths import Lengths
 from .parsers import pointers_in
 from .pending import Arrival, Purse, Wait, Waiting
 from .pointer import Kind, Pointer, to
-from .watching import GLANCE, Watch, beginning, first_page, touch
+from .watching import GLANCE, Watch, first_page, touch
 
 #: Bytes asked for of one file.  What a listing reads of a published file lies in 80 to 150 blocks,
 #: or 5 to 10 MB; the more, the more chunks it has.
@@ -23,12 +23,6 @@ BUDGET = 16 << 20
 HEAD, TAIL = BLOCK_SIZE, 4 * BLOCK_SIZE
 #: Arrays remembered of one file: each read looks through them, and a recording has a hundred.
 ARRAYS = 512
-#: Kinds that are fetched once some are missed, by how many: a chunk tree is walked, and the first
-#: string of each array is looked at, by who does so once; but a column may be read for itself.
-MISSED = {Kind.LEAF: 1, Kind.STRINGS: 1, Kind.COLUMN: 2}
-#: Kinds that are fetched once a reader is seen to look at everything.  Who goes straight to an
-#: array reads none of them, and they are a fifth of the bytes that a listing has fetched.
-VALUES = {Kind.SMALL, Kind.VLEN, Kind.REGION, Kind.GCOL, Kind.TWIG}
 #: Bytes of a file that is searched as if everything were looked at: there is little to spare.
 LITTLE = 16 << 20
 #: Bytes of one file fetched for no other reason than where they lie: what two waits bring.
@@ -39,8 +33,6 @@ FORESIGHT = 768 << 10
 #: Bytes.  Once some pages are read in a row, the kernel asks for so many beyond, and has the reader
 #: wait for all of them, also where the next block begins, in which there may be nothing for him.
 OVERRUN = 12 << 10
-#: Extents of one such kind that are remembered.
-LATER = 512
 #: Structures followed in one file, each some 100 bytes of memory.
 STRUCTURES = 6144
 #: Bytes parsed in one file, some 0.1 s of work for each MiB of the most laborious.
@@ -80,12 +72,11 @@ class Chase:
         self._values: set[Extent] = set()  # Asked for, not to be parsed.
         self._arrays: list[Extent] = []
         self._waiting = Waiting()
-        self._later: dict[Kind, set[Extent]] = {kind: set() for kind in MISSED}
-        self._missed: Counter[Kind] = Counter()
-        self._deferred: dict[int, Pointer] = {}  # By where they start.
+        self._missable = Missable()
         self._watch = Watch()
         self._lengths = Lengths()
         self._is_listed = size <= LITTLE
+        self._deferred = Deferred(frozenset() if self._is_listed else LISTED | VALUES)
         self._spare, self._foresight = (0, 0) if self._is_listed else (SPARE, FORESIGHT)
         self._given_up = 0
         self._effort = EFFORT
@@ -110,6 +101,11 @@ class Chase:
         """Where the large contiguous arrays lie that were found so far, in no order; they are the
         file's own claims, and may overlap."""
         return self._arrays
+
+    @property
+    def may_want_values(self) -> bool:
+        """A reader has looked at everything, and of values nothing has been asked for."""
+        return self._is_listed and self._deferred.defers(Kind.SMALL)
 
     def statistics(self) -> ChaseStatistics:
         found, waiting = len(self._found), self._waiting.count
@@ -147,17 +143,18 @@ class Chase:
 
         Within the budget, as all that is asked for; also when the chase is finished.
         """
-        asks = self._list() if self._is_for_values(read) else []
-        page = first_page(read)
-        for kind, later in self._later.items():
-            hit = {one for one in later if touch(beginning(one), page)}
-            # The page may be read for something else in it; but what lists reads the nodes, too.
-            if hit and (kind is Kind.LEAF or not self._in(page) - {one.start for one in hit}):
-                self._missed[kind] += 1
-            if hit and self._missed[kind] >= MISSED[kind]:
-                asks += [one for one in sorted(later - hit) if self._is_new(one)]
-                later.clear()
-        return asks
+        asks = []
+        if self._is_for_values(read):
+            asks = [*self._list(), *self._follow_deferred(VALUES)]
+        wanted = self._missable.missed(read, self._in, is_listed=self._is_listed)
+        return asks + [one for one in wanted if self._is_new(one)]
+
+    def rested(self) -> list[Extent]:
+        """A reader who has looked at everything thinks about it; return what of it is small, for
+        some of that is what he will read."""
+        asks = self._follow_deferred(VALUES)
+        small = self._missable.take(Kind.STRINGS, Kind.COLUMN)
+        return asks + [one for one in small if self._is_new(one)]
 
     def _in(self, page: Extent) -> set[int]:
         """Where the structures begin of which something is in *page*."""
@@ -168,20 +165,22 @@ class Chase:
         if read.size > GLANCE:
             return False
         page = first_page(read)
-        deferred = (Extent(at, at + one.stop - one.start) for at, one in self._deferred.items())
-        return any(touch(one, page) for one in deferred) and not self._in(page)
+        return any(touch(one, page) for one in self._deferred.extents()) and not self._in(page)
 
     def _list(self) -> list[Extent]:
-        """This reader looks at everything: follow what was deferred, and pad what is known."""
+        """This reader looks at everything: pad what is known, and follow what was deferred."""
         self._is_listed = True
         arrival = Arrival(0, memoryview(b""))
         found = [Extent(start, start + size) for start, size in self._found.items()]
         for extent in found:
             self._overrun(extent, arrival)
-        for pointer in self._deferred.values():
-            self._follow(pointer, arrival)
-        self._deferred.clear()
         self._pad({block for extent in found for block in covering(extent)}, arrival)
+        return [*self._asks_of(arrival), *self._follow_deferred(LISTED)]
+
+    def _follow_deferred(self, kinds: Set[Kind]) -> list[Extent]:
+        arrival = Arrival(0, memoryview(b""))
+        for pointer in self._deferred.take(kinds):
+            self._follow(pointer, arrival)
         return self._asks_of(arrival)
 
     def _asks_of(self, arrival: Arrival) -> list[Extent]:
@@ -245,14 +244,14 @@ class Chase:
         """Parse what *pointer* points to, now if it is here; else ask for it and wait."""
         start = pointer.start + (self._origin or 0)
         stop = min(start + pointer.stop - pointer.start, self._size)
-        if pointer.kind is Kind.ARRAY or pointer.kind in self._later:
+        if pointer.kind is Kind.ARRAY or pointer.kind in MISSED:
             self._remember(pointer.kind, Extent(start, stop))
             return
         if stop - start <= self._found.get(start, 0):
             return  # Not in the file, or not new.
         extent = Extent(start, stop)
         here = arrival.extent.start <= start and stop <= arrival.extent.stop
-        if pointer.kind in VALUES and not here and self._defers(pointer, extent):
+        if not here and self._defers(pointer, extent):
             return
         if pointer.kind in (Kind.VALUE, Kind.SMALL, Kind.TWIG):
             self._want(extent, arrival)
@@ -272,13 +271,9 @@ class Chase:
 
     def _defers(self, pointer: Pointer, extent: Extent) -> bool:
         """Whether it is left for later, because nobody is known to want it and it costs bytes."""
-        if self._is_listed or self._purse.coming(covering(extent)):
+        if not self._deferred.defers(pointer.kind) or self._purse.coming(covering(extent)):
             return False
-        if len(self._deferred) < STRUCTURES:
-            known = self._deferred.setdefault(extent.start, pointer)
-            if known.stop - known.start < extent.size:
-                self._deferred[extent.start] = pointer
-        else:
+        if not self._deferred.put(extent.start, pointer):
             self._given_up += 1
         return True
 
@@ -289,9 +284,7 @@ class Chase:
         if kind in (Kind.ARRAY, Kind.COLUMN) and len(self._arrays) < ARRAYS:
             self._arrays.append(extent)
             self._lengths.note(extent.size)
-        later = self._later.get(kind)
-        if later is not None and len(later) < LATER:
-            later.add(extent)
+        self._missable.put(kind, extent)
 
     def _want(self, extent: Extent, arrival: Arrival) -> None:
         """Have *extent* fetched, not parsed; so it need not be asked for if it is here."""
