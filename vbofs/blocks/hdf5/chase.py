@@ -30,9 +30,10 @@ SPARE = 2 << 20
 #: Bytes of one file fetched because ``Lengths`` has it that there are names: in pynwb's files every
 #: other guess is right.
 FORESIGHT = 768 << 10
-#: Bytes.  Once some pages are read in a row, the kernel asks for so many beyond, and has the reader
-#: wait for all of them, also where the next block begins, in which there may be nothing for him.
-OVERRUN = 12 << 10
+#: Bytes.  Once some pages are read in a row, the kernel asks for 12 KiB beyond, and has the reader
+#: wait for all of them, also where the next block begins, in which there may be nothing for him;
+#: and beside a structure there are mostly others, which nobody knows of yet.
+OVERRUN = 16 << 10
 #: Structures followed in one file, each some 100 bytes of memory.
 STRUCTURES = 6144
 #: Bytes parsed in one file, some 0.1 s of work for each MiB of the most laborious.
@@ -143,9 +144,9 @@ class Chase:
 
         Within the budget, as all that is asked for; also when the chase is finished.
         """
-        asks = []
+        asks = self._run_on(read)
         if self._is_for_values(read):
-            asks = [*self._list(), *self._follow_deferred(VALUES)]
+            asks += [*self._list(), *self._follow_deferred(VALUES)]
         wanted = self._missable.missed(read, self._in, is_listed=self._is_listed)
         return asks + [one for one in wanted if self._is_new(one)]
 
@@ -155,6 +156,13 @@ class Chase:
         asks = self._follow_deferred(VALUES)
         small = self._missable.take(Kind.STRINGS, Kind.COLUMN)
         return asks + [one for one in small if self._is_new(one)]
+
+    def _run_on(self, read: Extent) -> list[Extent]:
+        """What the kernel will run on into if *read* is of a structure near the end of a block."""
+        arrival, page = Arrival(0, memoryview(b"")), first_page(read)
+        if read.size <= GLANCE and self._in(page):
+            self._overrun(page, arrival)
+        return arrival.asks
 
     def _in(self, page: Extent) -> set[int]:
         """Where the structures begin of which something is in *page*."""
