@@ -315,7 +315,8 @@ def test_a_reader_who_has_looked_at_many_siblings_has_values_fetched_when_he_res
     assert file.chase.saw(Extent(10 * 4096, 40 * 4096)) == [], "an array is read through"
     assert file.chase.saw(GLANCES[11 * 4096]) == [], "the second node is as a group of its own"
     assert not file.chase.may_want_values
-    assert file.chase.saw(GLANCES[(last + 1) * 4096]) == [], "he may only look"
+    # He may only look: no value, but the block into which the kernel runs on from the last header.
+    assert blocks(file.chase.saw(GLANCES[(last + 1) * 4096])) == [1]
     assert file.chase.may_want_values
     assert not file.chase.finished
     assert sorted(blocks(file.chase.rested())) == VALUES
@@ -356,6 +357,15 @@ def test_for_who_lists_the_block_is_fetched_into_which_the_kernel_runs_on():
     near, far = AT[40] + BLOCK_SIZE - 1024, AT[50] + BLOCK_SIZE - 20_000
     first, later = listed([20], [near, far])
     assert (first, sorted(later)) == ([40, 50], [20, 41])
+
+
+def test_with_a_page_that_is_waited_for_the_block_is_fetched_into_which_the_kernel_runs_on():
+    near, far = AT[20] + BLOCK_SIZE - 15_000, AT[30] + BLOCK_SIZE - 25_000
+    file = File({0: superblock(1024), 1024: header(table(near, far))}, LARGE)
+    assert sorted(blocks(file.feed(0))) == [20, 30]
+    assert blocks(file.chase.missed(Extent(near // 4096 * 4096, AT[21]))) == [21]
+    assert file.chase.missed(Extent(far // 4096 * 4096, AT[31] - 12_288)) == []
+    assert file.chase.missed(Extent(AT[40] - 8192, AT[40])) == [], "nothing is known of that page"
 
 
 def test_what_is_fetched_only_for_where_it_lies_is_bounded():

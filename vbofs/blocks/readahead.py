@@ -163,6 +163,8 @@ def _asked_with(stop: int, stream: _Stream) -> int:
         return stop + stream.largest
     # As large as the one before; but a page that is there already makes one shorter.
     requests = -(-(stop - stream.head) // stream.largest)
+    if requests <= 0:
+        return stop  # It has been asked for.
     return min(stream.head + requests * stream.largest + BLOCK_SIZE, stop + stream.largest)
 
 
