@@ -167,6 +167,10 @@ _GOALS: list[tuple[str, str, Callable[[Known], Verdict]]] = [
         )
         for name in ("nwb300", "nwb1400")
     ),
+    *(
+        (f"pynwb open, {name}", "<= 8 waits, 15 MB", _frugal(f"pynwb {name} {_FAR}", 8, 15e6))
+        for name in ("nwb300", "nwb1400")
+    ),
     ("one cell, nwb300", "3 x rivals", _times_faster(f"cell nwb300 {_FAR}", MOUNTS, 3)),
     ("one cell, nwb300", "1.5 x the bytes", _waste(f"cell nwb300 {_FAR}", 1.5)),
     ("one cell, nwb1400", "1.2 x the link", _near_link(f"cell nwb1400 {_FAR}", 100e6, 1.2)),

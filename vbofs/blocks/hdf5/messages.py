@@ -225,7 +225,8 @@ def _layout(body: bytes, element: Kind | None) -> Iterable[Pointer]:
 def _raw(start: int, size: int, element: Kind | None) -> Iterable[Pointer]:
     if element:
         followed = Pointer(start, start + min(size, FOLLOWED_VALUES), element)
-        return followed, Pointer(start, start + min(size, SIEVE), Kind.STRINGS)
+        # The kernel reads as much again in advance.
+        return followed, Pointer(start, start + min(size, 2 * SIEVE), Kind.STRINGS)
     if size <= SMALL:
         return (Pointer(start, start + size, Kind.SMALL),)
     return (Pointer(start, start + size, Kind.COLUMN if size <= SIEVE else Kind.ARRAY),)

@@ -28,7 +28,7 @@ class Kind(enum.IntEnum):
     ARRAY = enum.auto()  # The same, too large to be fetched unasked.
     # Read by some and not by others, but then all of a kind: fetched when the first is missed.
     COLUMN = enum.auto()  # An array that HDF5 reads at once.
-    STRINGS = enum.auto()  # As much of an array of strings as HDF5 reads with the first.
+    STRINGS = enum.auto()  # As much of an array of strings as is read with the first.
     LEAF = enum.auto()  # The last nodes of a chunk tree.
     TWIG = enum.auto()  # The same, of a tree that has only a few.
     SUPERBLOCK = enum.auto()
