@@ -249,6 +249,19 @@ def test_the_first_of_many_arrays_of_strings_that_is_looked_into_brings_the_othe
     assert {11, 19, 23, 27} <= set(blocks(file.chase.missed(Extent(AT[15] - 4096, AT[16]))))
 
 
+def test_an_array_of_strings_that_begins_in_a_page_with_headers_is_known_by_how_much_is_read():
+    headers = {1024 + 1024 * n: AT[8 + 4 * n] + 5000 for n in range(1, 5)}
+    members = {at: header(datatype(9, 16), contiguous(at2, 100_000)) for at, at2 in headers.items()}
+    beside = {AT[12] + 4096: header()}
+    pieces = {0: superblock(7168), 7168: header(table(8192, 9000)), 8192: tree(8800)}
+    file = File({**pieces, 8800: symbols(*members, *beside), **members, **beside})
+    file.feed(0)
+    file.feed(12)
+    page = AT[12] + 4096
+    assert file.chase.missed(Extent(page, page + 16_384)) == [], "may be of the header"
+    assert {17, 21, 25} <= set(blocks(file.chase.missed(Extent(page, page + 69_632))))
+
+
 def columns(size):
     """A file of *size* bytes with five arrays, each of less than a block."""
     headers = {1024 * n: header(contiguous(AT[8 + 2 * n], 40_000)) for n in range(1, 6)}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Set
 
 from ...model import Extent
-from .pointer import Kind, Pointer
+from .pointer import SIEVE, Kind, Pointer
 from .watching import GLANCE, beginning, first_page, touch
 
 #: Kinds that are fetched once a reader is seen to look at everything.  Who goes straight to an
@@ -104,5 +104,6 @@ class Missable:
 
 
 def _is_for_one(read: Extent, extents: Collection[Extent]) -> bool:
-    """*read* is of one of *extents*, whole: headers beside it would be read by less."""
-    return read.size > GLANCE and any(read.stop >= one.stop for one in extents)
+    """*read* has what HDF5 reads of one of *extents*: headers beside it would be read by less."""
+    ends = (min(one.stop, one.start + SIEVE) for one in extents)
+    return read.size > GLANCE and any(read.stop >= end for end in ends)
