@@ -267,3 +267,38 @@ def values_apart(path):
             group["small"] = np.arange(300)
             group["large"] = np.zeros(32 << 10)
     return path
+
+
+def beside_chunks(path):
+    """An array of 3,000 chunks, the nodes of whose tree lie among them, and one of 24 MB."""
+    with h5py.File(path, "w") as file:
+        chunked = file.create_dataset("chunked", (3000, 2500), np.uint8, chunks=(1, 2500))
+        for row in range(3000):
+            chunked[row] = row % 251
+            file.flush()
+        file["plain"] = np.zeros(24 << 20, np.uint8)
+    return path
+
+
+def small_before_large(path):
+    """20 groups, each with a small array in a block of its own and a large one behind all these."""
+    with h5py.File(path, "w", meta_block_size=256 << 10) as file:
+        for number in range(20):
+            file[f"session_{number}/small"] = np.arange(3000)
+            file[f"between/{number}"] = np.zeros(100 << 10, np.uint8)
+        for number in range(20):
+            file[f"session_{number}/large"] = np.zeros(512 << 10, np.uint8)
+    return path
+
+
+def scattered(path, counts, *, size=TRACE):
+    """Groups of so many arrays, whose names have nothing to do with where they lie."""
+    names = [
+        f"group_{group}/more/array_{number}"
+        for group, count in enumerate(counts)
+        for number in range(count)
+    ]
+    with sparse_hdf5(path) as file:
+        for at in np.random.default_rng(7).permutation(len(names)):
+            file[names[at]] = np.full(size, at % 251, np.uint8)
+    return path

@@ -6,9 +6,11 @@ import pytest
 
 from vbofs.blocks.extents import BLOCK_SIZE, covering
 from vbofs.blocks.hdf5 import Chase, is_hdf5
-from vbofs.blocks.hdf5.chase import FORESIGHT, SPARE
+from vbofs.blocks.hdf5.chase import FORESIGHT, SHARE, SPARE
 from vbofs.blocks.hdf5.lengths import Lengths
 from vbofs.blocks.hdf5.messages import attribute, link
+from vbofs.blocks.hdf5.pointer import Kind, to
+from vbofs.blocks.hdf5.visits import Visits
 from vbofs.model import Extent
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -416,6 +418,30 @@ def test_the_budget_is_the_end():
     assert len(file.feed(0)) == 3
     assert file.chase.statistics().given_up == len(members) - 3
     assert File(pieces, budget=0).chase.opening() == []
+
+
+def test_who_has_read_much_may_have_more_of_the_structure():
+    chunked = 0x08, struct.pack("<BBBQIII", 3, 2, 3, AT[7], 10, 10, 8)
+    leaves = [AT[block] for block in range(20, 50)]
+    pieces = {0: superblock(1024), 1024: header(chunked), AT[7]: chunk_tree(1, *leaves)}
+    first = Extent(leaves[0], leaves[0] + 4096)
+    for share, asked in (0, 1), (8, 9), (100, len(leaves) - 1):
+        file = File(pieces, budget=2 * BLOCK_SIZE)
+        file.feed(0)
+        file.feed(7)
+        assert file.chase.saw(Extent(0, share * SHARE * BLOCK_SIZE)) == []
+        assert len(file.chase.missed(first)) == asked
+
+
+def test_places_are_remembered_of_so_many_structures_and_a_circle_has_an_end():
+    visits = Visits(3)
+    for n in range(1, 9):
+        visits.note(to(Kind.HEADER, 1000 * n), 1000 * (n - 1), n)
+    visits.note(to(Kind.HEADER, 0), 8000, 0)
+    visits.note(to(Kind.HEADER, 3000), 8000, 0)
+    for n in (5, 8, 3, 4):
+        visits.add(Extent(n, n + 1), 1000 * n)
+    assert visits.arrays == [Extent(3, 4), Extent(5, 6), Extent(8, 9)]
 
 
 def test_a_chase_shows_its_state():

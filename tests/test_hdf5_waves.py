@@ -136,3 +136,15 @@ def test_blocks_that_came_unasked_and_in_any_order_are_used(published):
         network.read(read)
     assert chase.rests
     assert network.served.waits <= MOST_WAITS
+
+
+def test_arrays_are_known_in_the_order_in_which_they_are_visited(tmp_path):
+    """More names than one node of a tree has."""
+    path = hdf5_files.scattered(tmp_path / "scattered.h5", [190, 10])
+    visited = []
+    with h5py.File(path) as file:
+        file.visititems(lambda _, item: visited.append(item))
+        offsets = [item.id.get_offset() for item in visited if isinstance(item, h5py.Dataset)]
+    assert offsets != sorted(offsets)
+    chase = served(path, list_all)[2]
+    assert [array.start for array in chase.arrays] == offsets

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import trio
 
-from tests.hdf5_files import values_apart
+from tests.hdf5_files import beside_chunks, scattered, small_before_large, values_apart
 from tests.hdf5_traces import list_all, list_attributes, list_values, reads_of
+from vbofs.blocks import pursuit
 from vbofs.blocks.extents import BLOCK_SIZE, block_count, covering
 from vbofs.blocks.fetcher import Fetcher
 from vbofs.blocks.hdf5 import Chase, chase
 from vbofs.blocks.pursuit import Pursuit
-from vbofs.blocks.readahead import BESIDE, COMPANION
+from vbofs.blocks.readahead import BESIDE, COMPANION, LEAST_WHOLE
 from vbofs.blocks.reader import BlobReader
 from vbofs.errors import BlockUnavailable, RemoteError
 from vbofs.kept import Kept
@@ -35,10 +37,10 @@ def recording(sample):
 
 @pytest.fixture
 def apart(monkeypatch, tmp_path):
-    """A file searched as a large one, the reads of who lists it, and of who then reads it."""
+    """A file searched as a large one, with small arrays far from their headers."""
     monkeypatch.setattr(chase, "LITTLE", 0)
     path = values_apart(tmp_path / "apart.h5")
-    return path.read_bytes(), reads_of(path, list_all), reads_of(path, list_values)
+    return path, path.read_bytes()
 
 
 @pytest.fixture
@@ -218,7 +220,8 @@ async def test_a_look_at_the_first_bytes_costs_head_and_tail_and_no_more(
 async def test_who_rests_after_a_listing_waits_for_nothing_when_he_reads_values(
     autojump_clock, apart, chasing, slow, memory
 ):
-    content, listing, values = apart
+    path, content = apart
+    listing, values = reads_of(path, list_all), reads_of(path, list_values)
     reader = chasing(memory.put("f", content))
     assert await replay(reader, listing, content) > 1
     asked = slow.statistics().chased
@@ -232,10 +235,108 @@ async def test_who_rests_after_a_listing_waits_for_nothing_when_he_reads_values(
 async def test_who_closes_the_file_after_a_listing_has_no_values_fetched(
     autojump_clock, apart, chasing, slow, memory
 ):
-    content, listing, _ = apart
+    path, content = apart
+    listing = reads_of(path, list_all)
     reader = chasing(memory.put("f", content))
     await replay(reader, listing, content)
     reader.close()
     asked = slow.statistics().chased
     await trio.sleep(10)
     assert slow.statistics().chased == asked
+
+
+def arrays_by_name(file):
+    found = []
+    file.visititems(lambda _, item: found.append(item))
+    return [item for item in found if hasattr(item, "shape")]
+
+
+def read_all(file):
+    for array in arrays_by_name(file):
+        array[()]
+
+
+def read_all_from_behind(file):
+    for array in reversed(arrays_by_name(file)):
+        array[()]
+
+
+def as_the_kernel_does(reads, most=64 << 10):
+    return [
+        Extent(at, min(at + most, read.stop))
+        for read in reads
+        for at in range(read.start, read.stop, most)
+    ]
+
+
+@pytest.fixture
+def by_name(monkeypatch, tmp_path):
+    """A file searched as a large one, whose arrays do not lie in the order of their names."""
+    monkeypatch.setattr(chase, "LITTLE", 0)
+    return scattered(tmp_path / "scattered.h5", [40], size=LEAST_WHOLE * 2)
+
+
+async def test_who_reads_one_array_after_the_other_by_name_waits_a_few_times_only(
+    autojump_clock, by_name, chasing, memory
+):
+    content = by_name.read_bytes()
+    waits = [
+        await replay(chasing(memory.put(job.__name__, content)), reads, content)
+        for job in (read_all, read_all_from_behind)
+        for reads in [as_the_kernel_does(reads_of(by_name, job))]
+    ]
+    assert waits[0] <= 15 < 20 <= waits[1], "of who goes elsewhere it is not known where"
+
+
+async def test_who_reads_arrays_by_name_has_no_more_fetched_than_he_read(
+    autojump_clock, monkeypatch, tmp_path, chasing, remote, memory
+):
+    monkeypatch.setattr(chase, "LITTLE", 0)
+    path = scattered(tmp_path / "scattered.h5", [60], size=1 << 20)
+    content = path.read_bytes()
+    reader = chasing(memory.put("f", content))
+    reads = as_the_kernel_does(reads_of(path, read_all))
+    some = reads[: len(reads) // 4]
+    await replay(reader, some, content)
+    await trio.sleep(60)
+    read = {block for one in some for block in covering(one)}
+    metadata = {b for one in reads if one.size < 2048 for b in covering(one)}
+    fetched = {block for extent in remote.fetched for block in covering(extent)}
+    assert len(read) * 3 // 2 < len(fetched - metadata) <= 2 * len(read)
+
+
+async def test_who_reads_large_arrays_by_name_waits_for_none_of_the_small_ones(
+    autojump_clock, monkeypatch, tmp_path, chasing, memory
+):
+    monkeypatch.setattr(chase, "LITTLE", 0)
+    path = small_before_large(tmp_path / "f.h5")
+    content = path.read_bytes()
+    large = reads_of(path, lambda file: [array[()] for array in arrays_called(file, "large")])
+    small = reads_of(path, lambda file: [array[()] for array in arrays_called(file, "small")])
+    reader = chasing(memory.put("f", content))
+    await replay(reader, as_the_kernel_does(large), content)
+    await trio.sleep(5)
+    assert await replay(reader, small, content) == 0
+
+
+def arrays_called(file, name):
+    return [group[name] for group in file.values() if name in group]
+
+
+async def test_who_has_read_much_may_have_a_large_tree_of_chunks_at_once(
+    autojump_clock, monkeypatch, tmp_path, chasing, memory
+):
+    monkeypatch.setattr(chase, "LITTLE", 0)
+    monkeypatch.setattr(pursuit, "Chase", partial(Chase, budget=8 * BLOCK_SIZE))
+    path = beside_chunks(tmp_path / "f.h5")
+    content = path.read_bytes()
+    walk = reads_of(path, list_all)
+    for jobs, least, most in ([walk], 50, 60), ([reads_of(path, read_plain), walk], 1, 8):
+        reader = chasing(memory.put(f"after {len(jobs)}", content))
+        for reads in jobs:
+            waits = await replay(reader, as_the_kernel_does(reads), content)
+        assert least <= waits <= most
+
+
+def read_plain(file):
+    file["plain"][()]

@@ -232,6 +232,45 @@ def test_small_arrays_that_are_jumped_to_and_read_whole_show_it_as_well():
 
 
 def test_small_arrays_into_which_the_kernel_may_have_run_show_nothing():
-    policy, some = ReadAhead(SIZE), arrays(20, size=MIB)
+    policy, some = ReadAhead(SIZE), arrays(3, size=MIB)
+    for array in some:
+        assert all(extent.stop <= array.stop + PIECE for extent in read_through(policy, array))
+    assert policy.through == {some[0]}
+
+
+def test_small_arrays_beyond_which_the_kernel_would_not_have_run_have_been_read():
+    policy, some = ReadAhead(SIZE), arrays(8, size=MIB)
+    asked = [extent for array in some[:-1] for extent in read_through(policy, array)]
+    assert policy.through == set(some[:5])
+    assert asked[-1].stop > some[-1].stop, "who has read so many reads the next ones, too"
+
+
+def test_an_array_whose_last_page_the_kernel_has_already_is_whole_all_the_same():
+    array = Extent(10 * MIB, 11 * MIB)
+    for missing, whole in (4 * KIB, {array}), (64 * KIB, set()):
+        policy = ReadAhead(SIZE)
+        for at in range(array.start, array.stop, PIECE):
+            policy.observe(Extent(at, min(at + PIECE, array.stop - missing)), array)
+        assert policy.through == whole
+
+
+def test_an_array_is_meant_by_who_jumps_to_it_or_reads_all_of_it_and_by_no_one_else():
+    first, second = Extent(10 * MIB, 13 * MIB), Extent(13 * MIB, 16 * MIB)
+    policy, meant = ReadAhead(SIZE), []
+    for array in (first, second):
+        for at in range(array.start, array.stop, PIECE):
+            policy.observe(Extent(at, at + PIECE), array)
+            meant.append(policy.meant)
+    pieces = first.size // PIECE
+    assert meant == [first] * pieces + [None] * (pieces - 1) + [second]
+    policy.observe(Extent(second.start, second.start + 4 * KIB), second)
+    assert policy.meant is None, "a header is beside it"
+    policy.observe(Extent(100 * MIB, 101 * MIB), None)
+    assert policy.meant is None
+
+
+def test_nothing_is_fetched_beyond_an_array_when_the_next_one_is_known_by_name():
+    policy, some = ReadAhead(SIZE), arrays(3)
+    policy.goes_by_name = True
     for array in some:
         assert all(extent.stop <= array.stop + PIECE for extent in read_through(policy, array))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import os
 import signal
 import sys
 import time
@@ -67,7 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="fewer jobs, some minutes")
     add("--list", action="store_true", help="show all jobs, and in which selection they are")
     add("--out", type=Path, help="where the reports go  [FOLDER/results]")
-    default = platformdirs.user_cache_path("vbofs-bench")
+    # Root's own cache is closed to the unprivileged user who takes part when root measures.
+    everybodys = os.geteuid() == 0
+    cache = platformdirs.site_cache_path if everybodys else platformdirs.user_cache_path
+    default = cache("vbofs-bench")
     add(
         "--folder", type=Path, default=default, help="files and peers are kept there  [%(default)s]"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 
 import trio
 
@@ -87,7 +87,7 @@ class Fetcher:
         blocks: range,
         *,
         but: Set[int] = frozenset(),
-        ahead: range = range(0),
+        ahead: Iterable[range] = (),
         priority: Priority = Priority.DEMAND,
     ) -> dict[int, bytes]:
         """Wait until *blocks* are here; have those *ahead* fetched too, without waiting for them.
@@ -101,11 +101,12 @@ class Fetcher:
             return await self._had(blob, blocks, but, ahead, priority)
 
     async def _had(
-        self, blob: Blob, blocks: range, but: Set[int], ahead: range, priority: Priority
+        self, blob: Blob, blocks: range, but: Set[int], ahead: Iterable[range], priority: Priority
     ) -> dict[int, bytes]:
         missing = [block for block in self._scheduler.missing(blob, blocks) if block not in but]
         waited = self._scheduler.request(blob, missing, priority)
-        self.want(blob, ahead)
+        for some in ahead:
+            self.want(blob, some)
         with waiting_for(waited.values()):
             # Counted, then looked again; the sink writes, then looks at the count.  So a block
             # that a thread completes meanwhile is either found here or announced to us.

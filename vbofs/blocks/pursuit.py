@@ -62,7 +62,7 @@ class Pursuit:
         self._tasks: set[trio.CancelScope] = set()
         self._learned: set[int] = set()
         self._opening: list[Extent] | None = None  # What was asked for at a first peek.
-        self._begun = self._closed = False
+        self._begun = self._closed = self._is_visited = False
         self._waiting = 0
         self._rest: trio.CancelScope | None = None  # Ends when the reader rests.
 
@@ -102,14 +102,15 @@ class Pursuit:
 
     def array_at(self, offset: int) -> Extent | None:
         """The large array in which byte *offset* lies, if it is known."""
-        return next((a for a in self._arrays if a.start <= offset < a.stop), None)
+        return next((a for a in self.arrays if a.start <= offset < a.stop), None)
 
     def array_after(self, array: Extent) -> Extent | None:
         """The large array that comes next in the file, if any is known."""
-        return min((a for a in self._arrays if a.start >= array.stop), default=None)
+        return min((a for a in self.arrays if a.start >= array.stop), default=None)
 
     @property
-    def _arrays(self) -> list[Extent]:
+    def arrays(self) -> list[Extent]:
+        """The large arrays that are known, as who visits them by name comes to them."""
         if not self._closed:
             return self._chase.arrays
         return self._known.get(self._blob.ident, [])
@@ -127,14 +128,22 @@ class Pursuit:
             self._waiting -= 1
             self._put_off_rest()
 
+    def visited(self) -> None:
+        """The reader goes from array to array: he wants what is small as well."""
+        if self._begun and not self._closed and not self._is_visited:
+            self._is_visited = True
+            self._ask(self._chase.visited())
+
     def saw(self, read: Extent) -> None:
         """*read* has been answered: there may be metadata in its blocks."""
         blocks = covering(read)
         self._profile.note(blocks)
         self._put_off_rest()
-        if not self._begun or self._is_over:
+        if not self._begun or self._closed:
             return
         self._ask(self._chase.saw(read))
+        if self._chase.finished:
+            return
         if self._chase.may_want_values and self._rest is None:
             self._rest = trio.CancelScope()
             self._put_off_rest()

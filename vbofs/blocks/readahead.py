@@ -10,10 +10,12 @@ that half a window, once read, has another half that is here already, and nothin
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, field
 
 from ..model import Extent
 from .extents import BLOCK_SIZE, PART_SIZE
+from .hdf5.watching import GLANCE
 
 #: Streams followed per open file.
 STREAMS = 8
@@ -51,6 +53,7 @@ class _Stream:
     length: int = 0  # Bytes read in a row.
     largest: int = 0  # Bytes of the largest read: the kernel may run on by as many.
     array: Extent | None = None  # The one that was read last.
+    entered: list[Extent] = field(default_factory=list)  # Not known to be read whole.
 
 
 class ReadAhead:
@@ -63,6 +66,10 @@ class ReadAhead:
         self._streams: OrderedDict[int, _Stream] = OrderedDict()
         self._serial = 0
         self._through: set[Extent] = set()
+        #: The array that the last read has gone to, or has ended; not one that it ran on into.
+        self.meant: Extent | None = None
+        #: It is known better than by where they lie which arrays come next.
+        self.goes_by_name = False
 
     def __repr__(self) -> str:
         return f"<ReadAhead {[(s.head, s.window) for s in self._streams.values()]}>"
@@ -82,6 +89,7 @@ class ReadAhead:
         a small companion, and what the kernel is likely to run on into; and so what lies before
         its end is fetched more boldly.
         """
+        self.meant = array if read.size > GLANCE else None
         key = self._continued_by(read)
         if key is None:
             self._begin(read, array)
@@ -91,7 +99,10 @@ class ReadAhead:
         stream.length += read.size
         stream.largest = max(stream.largest, read.size)
         stream.head = max(stream.head, read.stop)
-        self._note_end(stream, array)
+        if array and not _began(stream, array):
+            self.meant = None
+        self.meant = self._ended(stream, array) or self.meant
+        stream.array = array or stream.array
         return self._top_up(stream, array, following)
 
     def _continued_by(self, read: Extent) -> int | None:
@@ -108,19 +119,25 @@ class ReadAhead:
         if len(self._streams) > STREAMS:
             self._streams.popitem(last=False)
 
-    def _note_end(self, stream: _Stream, array: Extent | None) -> None:
-        for one in {stream.array, array} - {None}:
-            assert one is not None
-            # The kernel runs out of one array over several small ones; but it jumps nowhere.
-            meant = LEAST_WHOLE if _began(stream, one) else OVERRUN
-            if meant <= one.size <= stream.length and one.stop <= stream.head:
-                self._through.add(one)
-        stream.array = array or stream.array
+    def _ended(self, stream: _Stream, array: Extent | None) -> Extent | None:
+        """The array that has been read whole with the last read."""
+        for one in (stream.array, array):
+            if one and one.size >= LEAST_WHOLE and one not in self._through | {*stream.entered}:
+                stream.entered.append(one)
+        ended = [one for one in stream.entered if _is_through(stream, one)]
+        self._through.update(ended)
+        stream.entered = [one for one in stream.entered if one not in ended][-STREAMS:]
+        return ended[-1] if ended else None
+
+    @property
+    def through(self) -> Set[Extent]:
+        """The arrays that have been read from end to end."""
+        return self._through
 
     @property
     def _reach(self) -> int:
         """Bytes to fetch beyond the end of an array: no more than was read of whole arrays."""
-        if len(self._through) < THROUGH:
+        if len(self._through) < THROUGH or self.goes_by_name:
             return 0
         return min(self._largest, sum(one.size for one in self._through))
 
@@ -166,6 +183,18 @@ def _asked_with(stop: int, stream: _Stream) -> int:
     if requests <= 0:
         return stop  # It has been asked for.
     return min(stream.head + requests * stream.largest + BLOCK_SIZE, stop + stream.largest)
+
+
+def _is_through(stream: _Stream, array: Extent) -> bool:
+    """*stream* has brought all of *array* to a reader who wanted it.
+
+    The kernel runs out of one array over several small ones, but only so far; and it jumps nowhere.
+    It may have the last pages already, from when a header beside them was read.
+    """
+    if stream.length + GLANCE < array.size or stream.head + GLANCE < array.stop:
+        return False
+    is_sure = array.size >= OVERRUN or array.stop + OVERRUN <= stream.head
+    return is_sure or _began(stream, array)
 
 
 def _began(stream: _Stream, array: Extent) -> bool:

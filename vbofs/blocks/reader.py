@@ -12,6 +12,7 @@ from .fetcher import Fetcher
 from .pursuit import Pursuit
 from .readahead import ReadAhead
 from .store import BlockStore
+from .succession import Succession
 
 #: A block that has just been fetched may be evicted or damaged before it is read.  Those who wait
 #: for a flight mostly get its bytes from memory, so a round that brings nothing is bad luck; after
@@ -36,6 +37,7 @@ class BlobReader:
         self._fetcher = fetcher
         self._pursuit = pursuit
         self._readahead = ReadAhead(blob.size)
+        self._succession = Succession()
 
     def __repr__(self) -> str:
         return f"<BlobReader {self.blob.version.key} {self._readahead!r}>"
@@ -51,9 +53,7 @@ class BlobReader:
         self._fetcher.note_read()
         blocks = covering(extent)
         array = self._pursuit.array_at(extent.stop - 1) if self._pursuit else None
-        following = self._pursuit.array_after(array) if self._pursuit and array else None
-        ahead = covering(self._readahead.observe(extent, array, following))
-        ahead = range(max(ahead.start, blocks.stop), max(ahead.stop, blocks.stop))
+        ahead = self._ahead(extent, blocks, array)
         if self._pursuit and self._readahead.has_jumped:
             self._pursuit.begin()
         elif self._pursuit and extent.stop <= PEEK:
@@ -65,8 +65,8 @@ class BlobReader:
                 answer = await self._fetched(extent, blocks, ahead)
         else:
             self._fetcher.note_hit(len(blocks))
-            if ahead:
-                self._fetcher.want(self.blob, ahead)
+            for some in ahead:
+                self._fetcher.want(self.blob, some)
         if self._pursuit:
             self._pursuit.saw(extent)
         return answer
@@ -86,7 +86,22 @@ class BlobReader:
         file = self._store.file(self.blob)
         return file.read(extent) if file else None
 
-    async def _fetched(self, extent: Extent, blocks: range, ahead: range) -> memoryview:
+    def _ahead(self, extent: Extent, blocks: range, array: Extent | None) -> list[range]:
+        """What to fetch because of a read of *extent*, which is in *array*, beyond its *blocks*."""
+        following = self._pursuit.array_after(array) if self._pursuit and array else None
+        ahead = covering(self._readahead.observe(extent, array, following))
+        wanted = [range(max(ahead.start, blocks.stop), max(ahead.stop, blocks.stop))]
+        if self._pursuit and array:
+            self._succession.forget(array)
+            if meant := self._readahead.meant:
+                visits, whole = self._pursuit.arrays, self._readahead.through
+                wanted += map(covering, self._succession.after(meant, visits, whole))
+            self._readahead.goes_by_name = self._succession.is_followed
+            if self._succession.is_followed:
+                self._pursuit.visited()
+        return [some for some in wanted if some]
+
+    async def _fetched(self, extent: Extent, blocks: range, ahead: list[range]) -> memoryview:
         # What one round brought is kept for the next: in a cache smaller than the read, each block
         # that lands may evict those that were there.
         here: dict[int, bytes | memoryview] = {}

@@ -13,11 +13,14 @@ from .lengths import Lengths
 from .parsers import pointers_in
 from .pending import Arrival, Purse, Wait, Waiting
 from .pointer import Kind, Pointer, to
+from .visits import Visits
 from .watching import GLANCE, Watch, first_page, touch
 
 #: Bytes asked for of one file.  What a listing reads of a published file lies in 80 to 150 blocks,
 #: or 5 to 10 MB; the more, the more chunks it has.
 BUDGET = 16 << 20
+#: And an eighth of what is read: who reads all of a large recording wants all of its structure.
+SHARE = 8
 #: Bytes fetched on open: the tail holds what was written last, often the outermost groups.  More of
 #: it than one block spares a wait in recordings of every size, and costs nothing, for it is read.
 HEAD, TAIL = BLOCK_SIZE, 4 * BLOCK_SIZE
@@ -71,7 +74,7 @@ class Chase:
         self._origin: int | None = None  # Where addresses count from, once that is known.
         self._found: dict[int, int] = {}  # Sizes of the structures, by where they start.
         self._values: set[Extent] = set()  # Asked for, not to be parsed.
-        self._arrays: list[Extent] = []
+        self._visits = Visits(ARRAYS)
         self._waiting = Waiting()
         self._missable = Missable()
         self._watch = Watch()
@@ -99,9 +102,9 @@ class Chase:
 
     @property
     def arrays(self) -> list[Extent]:
-        """Where the large contiguous arrays lie that were found so far, in no order; they are the
-        file's own claims, and may overlap."""
-        return self._arrays
+        """Where the large contiguous arrays lie that were found so far, as who visits them by name
+        comes to them; they are the file's own claims, and may overlap."""
+        return self._visits.arrays
 
     @property
     def may_want_values(self) -> bool:
@@ -122,7 +125,7 @@ class Chase:
         """Whole blocks have arrived: *content*, from *start* on; return what to fetch now.
 
         Extents lie within the file, none is returned twice, and together they cover no more than
-        the budget.  Never raises, whatever the content.
+        the budget, and a share of what readers were given.  Never raises, whatever the content.
         """
         if self._finished:
             return []
@@ -137,6 +140,7 @@ class Chase:
 
     def saw(self, read: Extent) -> list[Extent]:
         """A reader has been given *read*; return what is to be fetched because of that."""
+        self._purse.add(read.size // SHARE)
         return self._list() if not self._is_listed and self._watch.shows_listing(read) else []
 
     def missed(self, read: Extent) -> list[Extent]:
@@ -149,6 +153,10 @@ class Chase:
             asks += [*self._list(), *self._follow_deferred(VALUES)]
         wanted = self._missable.missed(read, self._in, is_listed=self._is_listed)
         return asks + [one for one in wanted if self._is_new(one)]
+
+    def visited(self) -> list[Extent]:
+        """A reader reads one array after the other by name: return what of the others is small."""
+        return [*([] if self._is_listed else self._list()), *self.rested()]
 
     def rested(self) -> list[Extent]:
         """A reader who has looked at everything thinks about it; return what of it is small, for
@@ -243,7 +251,8 @@ class Chase:
         while arrival.due and self._effort > least:
             pointer, piece = arrival.take()
             self._effort -= len(piece)
-            for child in pointers_in(piece, pointer):
+            for index, child in enumerate(pointers_in(piece, pointer)):
+                self._visits.note(child, pointer.start, index)
                 self._watch.note(child.start + (self._origin or 0), child.kind, pointer.start)
                 self._follow(child, arrival)
         self._given_up += arrival.due
@@ -253,7 +262,7 @@ class Chase:
         start = pointer.start + (self._origin or 0)
         stop = min(start + pointer.stop - pointer.start, self._size)
         if pointer.kind is Kind.ARRAY or pointer.kind in MISSED:
-            self._remember(pointer.kind, Extent(start, stop))
+            self._remember(pointer, Extent(start, stop))
             return
         if stop - start <= self._found.get(start, 0):
             return  # Not in the file, or not new.
@@ -285,14 +294,14 @@ class Chase:
             self._given_up += 1
         return True
 
-    def _remember(self, kind: Kind, extent: Extent) -> None:
+    def _remember(self, pointer: Pointer, extent: Extent) -> None:
         """Nobody asks for *extent* yet; a reader may."""
         if extent.start >= extent.stop:
             return  # Not in the file.
-        if kind in (Kind.ARRAY, Kind.COLUMN) and len(self._arrays) < ARRAYS:
-            self._arrays.append(extent)
+        if pointer.kind in (Kind.ARRAY, Kind.COLUMN) and len(self.arrays) < ARRAYS:
+            self._visits.add(extent, pointer.start)
             self._lengths.note(extent.size)
-        self._missable.put(kind, extent)
+        self._missable.put(pointer.kind, extent)
 
     def _want(self, extent: Extent, arrival: Arrival) -> None:
         """Have *extent* fetched, not parsed; so it need not be asked for if it is here."""

@@ -31,6 +31,10 @@ class Purse:
         if len(self._paid) < REMEMBERED:
             self._paid.update(blocks)
 
+    def add(self, allowance: int) -> None:
+        """So many bytes more may be spent."""
+        self._budget += allowance
+
     def has(self, blocks: Iterable[int]) -> bool:
         """They are here or on their way, as far as we know."""
         return self._paid.issuperset(blocks)
