@@ -25,7 +25,7 @@ FLOORS = [
     ["tunables"],
     ["health", "histogram", "model", "presets", "servers"],
     ["errors"],
-    ["_version"],
+    ["_version", "garbage"],
 ]
 
 # Each outside world has one door.  The demo is a publisher, a world of its own.

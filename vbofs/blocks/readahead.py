@@ -122,7 +122,8 @@ class ReadAhead:
     def _ended(self, stream: _Stream, array: Extent | None) -> Extent | None:
         """The array that has been read whole with the last read."""
         for one in (stream.array, array):
-            if one and one.size >= LEAST_WHOLE and one not in self._through | {*stream.entered}:
+            is_new = one not in self._through and one not in stream.entered
+            if one and is_new and one.size >= LEAST_WHOLE:
                 stream.entered.append(one)
         ended = [one for one in stream.entered if _is_through(stream, one)]
         self._through.update(ended)

@@ -33,7 +33,7 @@ class Succession:
         self, array: Extent, visits: Sequence[Extent], whole: Collection[Extent]
     ) -> list[Extent]:
         """A piece of *array* is read, of *visits* in order, and *whole* have been read: what of
-        the next ones to fetch, no more in all than was read of those, and not yet asked for."""
+        the next ones to fetch, as much as was read of those, and some if that is little."""
         if self._looked_at == (array, len(whole)):
             return []
         self._looked_at = array, len(whole)

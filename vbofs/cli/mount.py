@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from .. import garbage
 from .options import dataset_options, settings_of
 
 
@@ -35,6 +36,7 @@ def command(foreground: bool, verbose: int, fuse_fd: int | None, **options: Any)
     Every option but --foreground can also be set as a VBOFS_* variable (VBOFS_CACHE_DIR) or in the
     configuration file (cache_dir = "…"); an option wins over a variable, a variable over the file.
     """
+    garbage.put_off()
     settings = settings_of({**options, "verbose": verbose or None})
     from ..daemon.background import run
 

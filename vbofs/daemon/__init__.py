@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import trio
 
-from .. import mounts
+from .. import garbage, mounts
 from ..blocks.budget import Shares
 from ..blocks.fetcher import Fetcher
 from ..blocks.pursuit import Pursuit
@@ -49,6 +49,7 @@ async def serve(
         def answered(line: str) -> None:
             starting.close()
             ready(line)
+            garbage.begin()
 
         await _serve(settings, answered, channel)
 

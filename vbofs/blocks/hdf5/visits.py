@@ -23,7 +23,8 @@ LEADING = {
     Kind.ARRAY,
     Kind.COLUMN,
 }
-#: Structures on the way to an array that count; in published files there are up to 30.
+#: Structures on the way to an array that count; in published files there are up to 30.  A file that
+#: lies may have it go round in a circle.
 DEEPEST = 64
 
 _Key: TypeAlias = tuple[int, ...]
@@ -38,7 +39,7 @@ class Visits:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        # Parent, and which of its pointers; each was found after its parent, so there is no circle.
+        # A structure's parent, and which of the pointers in that leads to it.
         self._places: dict[int, tuple[int, int]] = {}
         self._keys: list[_Key] = []
         self.arrays: list[Extent] = []
