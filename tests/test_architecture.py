@@ -24,8 +24,8 @@ FLOORS = [
     ["config", "control", "kept", "logs", "metrics", "mounts", "ownfiles", "systemd"],
     ["tunables"],
     ["health", "histogram", "model", "presets", "servers"],
-    ["errors"],
-    ["_version", "garbage"],
+    ["errors", "garbage"],
+    ["_version"],
 ]
 
 # Each outside world has one door.  The demo is a publisher, a world of its own.
