@@ -274,3 +274,27 @@ def test_nothing_is_fetched_beyond_an_array_when_the_next_one_is_known_by_name()
     policy.goes_by_name = True
     for array in some:
         assert all(extent.stop <= array.stop + PIECE for extent in read_through(policy, array))
+
+
+def test_long_runs_are_served_from_their_beginning_however_alike_they_are():
+    policy, opened = ReadAhead(SIZE), []
+    for n in range(20):
+        start = n * 7 % 20 * 16 * MIB
+        pieces = [Extent(at, at + PIECE) for at in range(start, start + 2 * MIB, PIECE)]
+        asked = [policy.observe(piece).size for piece in pieces]
+        opened.append(next(n for n, size in enumerate(asked) if size))
+    assert set(opened) == {1}
+
+
+@pytest.mark.parametrize("record", [256 * KIB, 512 * KIB])
+def test_who_reads_records_here_and_there_soon_gets_nothing_more_than_them(record):
+    policy = ReadAhead(SIZE)
+    asked = []
+    for n in range(40):
+        start = n * 37 % 40 * 8 * MIB
+        reads = [Extent(at, at + PIECE) for at in range(start, start + record, PIECE)]
+        asked += [extent.size for extent in map(policy.observe, reads)]
+    assert sum(asked) <= 5 * MIB
+    assert not any(asked[-30 * record // PIECE :])
+    more = [policy.observe(Extent(at, at + PIECE)) for at in range(SIZE // 2, SIZE, PIECE)]
+    assert any(extent.size for extent in more[: 2 * record // PIECE]), "unless it goes on"

@@ -9,7 +9,7 @@ that half a window, once read, has another half that is here already, and nothin
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Set
 from dataclasses import dataclass, field
 
@@ -33,6 +33,9 @@ LARGEST_WINDOW = 32 << 20
 OVERRUN = 2 << 20
 #: Times its largest request that the kernel has read in a row when it makes no larger ones.
 STEADY = 4
+#: Runs of one length, one after the other, after which the next one is taken to be as long: of the
+#: records that somebody reads here and there the kernel makes several requests.
+ALIKE = 3
 #: Arrays read from end to end that show a reader who wants the next one too, and the bytes of one
 #: that counts if he has gone there: what a few of the kernel's smallest read-aheads bring.
 THROUGH, LEAST_WHOLE = 3, 256 << 10
@@ -65,6 +68,7 @@ class ReadAhead:
         # Most recently continued last; the first is the one to forget.
         self._streams: OrderedDict[int, _Stream] = OrderedDict()
         self._serial = 0
+        self._runs: deque[int] = deque(maxlen=ALIKE)  # Bytes read in a row before each jump.
         self._through: set[Extent] = set()
         #: The array that the last read has gone to, or has ended; not one that it ran on into.
         self.meant: Extent | None = None
@@ -112,6 +116,8 @@ class ReadAhead:
         return None
 
     def _begin(self, read: Extent, array: Extent | None) -> None:
+        if self._streams:
+            self._runs.append(next(reversed(self._streams.values())).length)
         self._serial += 1
         self._streams[self._serial] = _Stream(
             read.start, read.stop, read.stop, length=read.size, largest=read.size, array=array
@@ -152,9 +158,17 @@ class ReadAhead:
             last = following
         return min(max(array.stop + self._reach, _asked_with(last.stop, stream)), self._size)
 
+    @property
+    def _record(self) -> int:
+        """Bytes that this reader reads in a row, if it is the same each time, and not much."""
+        is_known = len(self._runs) == ALIKE and len({*self._runs}) == 1
+        return self._runs[0] if is_known and self._runs[0] <= SLACK else 0
+
     def _top_up(self, stream: _Stream, array: Extent | None, following: Extent | None) -> Extent:
         opening, first, growth = BOLD if array else CAREFUL
         length = stream.length
+        if not array:
+            opening = max(opening, self._record + 1)
         if array and array.start - stream.start > OVERRUN and not self._reach:
             # It has run out of another array into this one, or the kernel has run ahead of it.
             opening, length = OVERRUN, stream.head - array.start
