@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from ..blocks.stream import NO_COLLECTION, BlobStream
+from ..blocks.stream import BlobStream
+from ..garbage import NO_COLLECTION
 from .worker import Worker
 
 if TYPE_CHECKING:

@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 import trio
 
 from ..errors import BlockUnavailable, ExtraMissing, VbofsError
+from ..garbage import NO_COLLECTION
 from ..model import Extent
 from .extents import BLOCK_SIZE, clipped
 from .reader import BlobReader
-from .stream import NO_COLLECTION, BlobStream
+from .stream import BlobStream
 
 #: Objects looked at in one file; published ones have some 400.
 MOST_OBJECTS = 100_000

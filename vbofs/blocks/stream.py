@@ -7,10 +7,8 @@ cyclic garbage is collected, and no exception carries such an object out of h5py
 
 from __future__ import annotations
 
-import gc
 import io
 import os
-import threading
 
 from ..model import Blob
 
@@ -56,29 +54,3 @@ class BlobStream(io.RawIOBase):
             room[: len(content)] = content
         self._at += len(content)
         return len(content)
-
-
-class _NoCollection:
-    """Keeps the garbage collector off from the first who enters until the last who leaves."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._was_enabled = False
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._was_enabled = gc.isenabled()
-                gc.disable()
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside and self._was_enabled:
-                gc.enable()
-
-
-#: A context, one for the whole process, in which no cyclic garbage is collected.
-NO_COLLECTION = _NoCollection()

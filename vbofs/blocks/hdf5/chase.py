@@ -298,8 +298,8 @@ class Chase:
         """Nobody asks for *extent* yet; a reader may."""
         if extent.start >= extent.stop:
             return  # Not in the file.
-        if pointer.kind in (Kind.ARRAY, Kind.COLUMN) and len(self.arrays) < ARRAYS:
-            self._visits.add(extent, pointer.start)
+        is_array = pointer.kind in (Kind.ARRAY, Kind.COLUMN)
+        if is_array and self._visits.add(extent, pointer.start):
             self._lengths.note(extent.size)
         self._missable.put(pointer.kind, extent)
 

@@ -11,7 +11,7 @@ from .pointer import Kind, Pointer
 #: Structures whose place is remembered, each some 150 bytes of memory.
 PLACES = 6144
 #: What lies on the way from the superblock to an array.
-LEADING = {
+ON_THE_WAY = {
     Kind.HEADER,
     Kind.MESSAGES,
     Kind.OCHK,
@@ -49,19 +49,20 @@ class Visits:
 
     def note(self, child: Pointer, parent: int, index: int) -> None:
         """*child* is the pointer number *index* of the structure at *parent*."""
-        if child.kind not in LEADING or len(self._places) >= PLACES:
+        if child.kind not in ON_THE_WAY or len(self._places) >= PLACES:
             return
         if child.start and child.start not in self._places:  # The superblock has no parent.
             self._places[child.start] = parent, index
 
-    def add(self, array: Extent, start: int) -> None:
-        """*array* is in the file what a pointer to *start* points to."""
+    def add(self, array: Extent, start: int) -> bool:
+        """*array* is in the file what a pointer to *start* points to; False: too many."""
         if len(self.arrays) >= self._most:
-            return
+            return False
         key = self._key(start)
         at = bisect_right(self._keys, key)
         self._keys.insert(at, key)
         self.arrays.insert(at, array)
+        return True
 
     def _key(self, start: int) -> _Key:
         key: list[int] = []
